@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ddi.h: the one table of functions that drivers import (DESIGN.md decision 2).
+ *
+ * Rows live in ldr/ddi/<part>.def, one file per part of the core, all included by ldr/ddi.def:
+ *
+ *     DDI(name, module, min, max, version, rule, flags)
+ *     DDI_DATA(name, module, version)
+ *
+ * name     the exported name; the core defines a function of that name (NTAPI), or for DDI_DATA a variable.
+ * module   NTOSKRNL or HAL (each is found under both names, DEF-319), later NETIO, NDIS.
+ * min, max lowest and highest legal IRQL of the caller: PASSIVE APC DISPATCH IPI DIRQL(12) HIGH(15 = any).
+ * version  first Windows version as NTDDI-style 0xMMmm: 0x0500 2000, 0x0501 XP, 0x0502 2003, 0x0600 Vista, 0x0601 7,
+ *          0x0602 8, 0x0603 8.1, 0x0A00 10.
+ * rule     the verifier rule (vf/rules.def) that an IRQL outside [min, max] breaks; RtIrql where no documented rule covers it.
+ * flags    0 or DDI_THUNK (may raise an exception or call a driver: bound through the call-record thunk), DDI_NMI
+ *          (allowed in an NMI callback, NMI-32), DDI_STORPORT (on the HwStorPortProhibitedDDIs list, VER-74),
+ *          joined with |.
+ *
+ * Generated from it: the loader's binding, the binding stubs (ldr/ddi_stub.S), import libraries (tools/import-libs), the
+ * verifier's entry checks, `ketch ddi`, `ketch imports`, docs. Adding a DDI is one row and one function.
+ *
+ * This file is also read by the assembler: only #defines outside the guard.
+ */
+#define DDI_THUNK    1
+#define DDI_NMI      2
+#define DDI_STORPORT 4
+
+#ifndef __ASSEMBLER__
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ddi_module { DDI_NTOSKRNL, DDI_HAL, DDI_NETIO, DDI_NDIS, DDI_MODULE_COUNT };
+
+struct ddi {
+	const char *name;
+	void *function;      /* the C function, or the variable's address */
+	void *entry_checked; /* what imports are bound to when the verifier is on */
+	void *entry;         /* what they are bound to when it is off */
+	uint8_t module;      /* enum ddi_module */
+	uint8_t irql_min, irql_max;
+	uint8_t flags;
+	uint16_t version;
+	uint16_t rule;       /* enum vf_rule */
+	bool data;
+};
+
+extern const struct ddi ddi_table[];
+extern const uint32_t ddi_count;
+/* By name, in any module of the kernel proper (NTOSKRNL, HAL count as one); 0 when absent. */
+const struct ddi *ddi_find(enum ddi_module module, const char *name);
+const char *ddi_module_name(enum ddi_module module);
+#endif
