@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ketch.h: boot a machine in this process and stage events for drivers.
+ *
+ * One process is one machine; it boots once. All functions are called by host threads of the program (not by drivers), and
+ * block until the machine has done what they ask, a bug check stopped it, or the time limit passed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ketch_verify { KETCH_VERIFY_OFF, KETCH_VERIFY_REPORT, KETCH_VERIFY_BUGCHECK };
+
+struct ketch_options {
+	uint32_t processors;         /* at boot */
+	uint32_t maximum_processors; /* most the partition can hold */
+	uint32_t group_size;         /* processors per group, 1..64 */
+	enum ketch_verify verify;
+	bool ignore_unhandled_nmi;
+	bool allow_missing; /* imports */
+	uint32_t timeout_ms; /* for the whole run; 0: none */
+};
+
+enum ketch_outcome {
+	KETCH_OK,
+	KETCH_REFUSED,  /* status tells why; see ketch_message for an image error */
+	KETCH_BUGCHECK, /* the machine is stopped for good: ketch_bugcheck() */
+	KETCH_TIMEOUT,  /* the machine hangs: ketch_hang() */
+};
+
+/* Boot. Once per process. False: the host lacks what is needed; ketch_message says what. */
+bool ketch_boot(const struct ketch_options *options);
+/* The last refusal in words: one or more lines of printable ASCII (DESIGN.md section 5). */
+const char *ketch_message(void);
+
+/* Before drivers are loaded: a value of the service's key; what \??\C:\ is. */
+bool ketch_registry_set(const char *service, const char *name, const char *value);
+bool ketch_files_set(const char *folder);
+
+/*
+ * Load an image (file name without folder, contents) and run its DriverEntry in a system thread.
+ * KETCH_REFUSED: *status is the loader's (message set) or DriverEntry's.
+ */
+enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t size, uint32_t *status);
+/* The same up to but without DriverEntry, and taken back at once: for `ketch imports` and benchmarks. */
+enum ketch_outcome ketch_driver_unload(const char *name, uint32_t *status);
+
+/* Where and how an NMI ended. */
+struct ketch_nmi {
+	bool delivered; /* false: coalesced */
+	uint32_t processor;
+	uint8_t irql;
+	uint64_t rip; /* interrupted instruction */
+};
+/* Raise one NMI and wait until it was delivered or coalesced. */
+enum ketch_outcome ketch_nmi(uint32_t processor, struct ketch_nmi *nmi);
+/* Raise one and do not wait; async-signal-safe. False: no such active processor. */
+bool ketch_nmi_raise(uint32_t processor);
+struct ketch_nmi_counts {
+	uint64_t sent, delivered, coalesced, latched;
+};
+bool ketch_nmi_counts(uint32_t processor, struct ketch_nmi_counts *counts);
+uint32_t ketch_processor_count(void);
+
+/* Open \\.\NAME, send one IOCTL (buffered, direct or neither), close. */
+enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size, void *out,
+			       size_t out_size, size_t *returned, uint32_t *status);
+/* Let the machine run for a while. */
+enum ketch_outcome ketch_wait(uint32_t ms);
+/* Flush output, stop every processor. Afterwards only the query functions below may be called. */
+void ketch_halt(void);
+
+/* ---- What happened ---- */
+
+struct ketch_frame {
+	uint64_t address;
+	char where[64]; /* `nmi.sys+0x1a2c`, or empty when it lies in no driver */
+};
+
+struct ketch_bugcheck {
+	uint32_t code;
+	uint64_t parameters[4];
+	char name[48]; /* NMI_HARDWARE_FAILURE */
+	char text[256];
+	uint32_t processor;
+	uint8_t irql;
+	char driver[32];
+	uint64_t address; /* to blame; 0: none */
+	bool registers_valid;
+	uint64_t registers[18]; /* rax rcx rdx rbx rsp rbp rsi rdi r8..r15 rip rflags */
+	uint32_t frame_count;
+	struct ketch_frame frames[64];
+};
+const struct ketch_bugcheck *ketch_bugcheck(void); /* 0: none */
+
+struct ketch_hang {
+	uint32_t processor;
+	uint8_t irql;
+	bool idle;
+	uint32_t frame_count;
+	struct ketch_frame frames[32];
+};
+/* After KETCH_TIMEOUT: the stack of each processor, frozen. Returns how many processors were written. */
+uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room);
+
+struct ketch_finding {
+	const char *rule, *number; /* IrqlKeApcLte2, VER-5 */
+	bool advice;
+	const char *ddi;
+	uint64_t address, object;
+	char where[64];
+	uint32_t processor;
+	uint8_t irql;
+	const char *text, *remedy;
+};
+uint32_t ketch_finding_count(void);
+uint32_t ketch_violation_count(void);
+bool ketch_finding(uint32_t index, struct ketch_finding *finding);
+
+/* `driver.sys+0x12` for an address; false when it lies in no driver. */
+bool ketch_where(uint64_t address, char *where, size_t size);
+/* For symbolizers: the loaded (or unloaded) image that holds the address, its preferred base + offset. */
+bool ketch_image_of(uint64_t address, const char **name, uint64_t *offset);
+
+/* ---- The table of functions ---- */
+
+struct ketch_ddi {
+	const char *name, *module, *rule;
+	uint8_t irql_min, irql_max;
+	uint16_t version;
+	bool may_call_driver, nmi_allowed, storport_prohibited, data;
+};
+uint32_t ketch_ddi_count(void);
+bool ketch_ddi(uint32_t index, struct ketch_ddi *ddi);
+
+struct ketch_import {
+	const char *module, *name; /* name 0: by ordinal */
+	uint16_t ordinal;
+	bool supported;
+	const struct ketch_ddi *ddi;
+};
+/* Call back for each import of an image, without booting. False: not an image; ketch_message says why. */
+bool ketch_imports(const char *name, const void *image, size_t size,
+		   void (*each)(void *context, const struct ketch_import *import), void *context);
