@@ -7,16 +7,23 @@
  * through our frames (DESIGN.md decision 5).
  * Outward: every call of a driver's routine goes through ke_callout_begin/end, which pushes a record too. A record of
  * kind BARRIER ends an unwind: an exception that reaches it has no handler. A record of kind INTERRUPT is a barrier for
- * exceptions and a bridge for stack walks: it carries what was interrupted.
+ * exceptions and a bridge for stack walks: it carries what was interrupted. TRAP and HANDLER are exception dispatch's own:
+ * the context that trapped, and the language handler (filter, finally block) that runs.
+ *
+ * Records lie on the stacks, newer ones lower, so those below a given stack pointer are dead: an unwind drops them.
  */
 #pragma once
 
 #include "ke/ke.h"
 
+struct ldr_handler_call;
+
 enum ke_record_kind {
 	KE_RECORD_DDI = 0,       /* a driver called a DDI: rip.. are the driver's, after the call */
 	KE_RECORD_BARRIER = 1,   /* the core called a driver on its own account */
 	KE_RECORD_INTERRUPT = 2, /* the core called a driver from an interrupt, NMI or trap */
+	KE_RECORD_TRAP = 3,      /* `context`: where an exception happened that is being dispatched */
+	KE_RECORD_HANDLER = 4,   /* `handler`: a language handler runs */
 };
 
 /* Laid out for ddi_thunk.S. Nonvolatile registers of the driver at the call. */
@@ -27,8 +34,12 @@ struct ke_call_record {
 	uint64_t rbx, rbp, rsi, rdi;     /* 20 .. 38 */
 	uint64_t r12, r13, r14, r15;     /* 40 .. 58 */
 	uint64_t xmm[10][2];             /* 60: XMM6..XMM15 */
-	struct port_frame *frame;        /* 100: INTERRUPT: what was interrupted */
-	uint64_t spare;                  /* 108 */
+	union {                          /* 100 */
+		struct port_frame *frame;          /* INTERRUPT: what was interrupted */
+		CONTEXT *context;                  /* TRAP */
+		struct ldr_handler_call *handler;  /* HANDLER */
+	};
+	uint64_t ddi; /* 108: DDI: index into ddi_table */
 };
 _Static_assert(sizeof(struct ke_call_record) == 0x110, "ddi_thunk.S knows this size");
 

@@ -5,6 +5,7 @@
  * Rows live in ldr/ddi/<part>.def, one file per part of the core, all included by ldr/ddi.def:
  *
  *     DDI(name, module, min, max, version, rule, flags)
+ *     DDI_AS(name, symbol, module, min, max, version, rule, flags)    the C function has another name (memcpy: libc's is taken)
  *     DDI_DATA(name, module, version)
  *
  * name     the exported name; the core defines a function of that name (NTAPI), or for DDI_DATA a variable.
@@ -14,8 +15,9 @@
  *          0x0602 8, 0x0603 8.1, 0x0A00 10.
  * rule     the verifier rule (vf/rules.def) that an IRQL outside [min, max] breaks; RtIrql where no documented rule covers it.
  * flags    0 or DDI_THUNK (may raise an exception or call a driver: bound through the call-record thunk), DDI_NMI
- *          (allowed in an NMI callback, NMI-32), DDI_STORPORT (on the HwStorPortProhibitedDDIs list, VER-74),
- *          joined with |.
+ *          (allowed in an NMI callback, NMI-32), DDI_STORPORT (on the HwStorPortProhibitedDDIs list, VER-74), DDI_FAULT (with
+ *          DDI_THUNK: a page fault inside the function, at IRQL < DISPATCH_LEVEL, is raised in the driver as an exception
+ *          at its call; for functions like memcpy that hold nothing while they touch the driver's memory), joined with |.
  *
  * Generated from it: the loader's binding, the binding stubs (ldr/ddi_stub.S), import libraries (tools/import-libs), the
  * verifier's entry checks, `ketch ddi`, `ketch imports`, docs. Adding a DDI is one row and one function.
@@ -25,6 +27,7 @@
 #define DDI_THUNK    1
 #define DDI_NMI      2
 #define DDI_STORPORT 4
+#define DDI_FAULT    8
 
 #ifndef __ASSEMBLER__
 #pragma once
