@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vf.h: the verifier as the rest of the core sees it: report a broken rule, and ask what is checked.
+ * vf.h: the verifier as the rest of the core sees it: report a broken rule, and ask what is
+ * checked.
  *
- * Rules are data (vf/rules.def): RULE(id, number, name, kind, bug check parameter 1, what to do). A finding is a violation or
- * an advice (DESIGN.md decision 8). vf_report may be called at any IRQL and in an NMI: it takes no lock and allocates
- * nothing; findings go into a fixed table (later ones are counted) and, at once, to the report stream.
+ * Rules are data (vf/rules.def): RULE(id, number, name, kind, bug check parameter 1, what to do). A
+ * finding is a violation or an advice (DESIGN.md decision 8). vf_report may be called at any IRQL
+ * and in an NMI: it takes no lock and allocates nothing; findings go into a fixed table (later ones
+ * are counted) and, at once, to the report stream.
  */
 #pragma once
 
 #include <ntifs.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,14 +32,16 @@ enum vf_rule {
 
 struct vf_finding {
 	enum vf_rule rule;
-	const char *ddi;   /* the function that found it; 0: none */
-	uint64_t address;  /* in the driver: who did it */
-	uint64_t object;   /* handle, routine, pointer that it is about; 0: none */
+	_Atomic uint32_t count; /* how often the same rule was broken at the same address */
+	const char *ddi;        /* the function that found it; 0: none */
+	uint64_t address;       /* in the driver: who did it */
+	uint64_t object;        /* handle, routine, pointer that it is about; 0: none */
 	uint32_t processor;
 	uint8_t irql;
-	uint64_t parameters[3]; /* bug check parameters 2 to 4 where the rule has a documented form */
+	uint64_t parameters[3]; /* bug check parameters 2 to 4 where the rule has a documented form
+				 */
 	bool parameters_used;
-	char text[200];    /* what exactly, with values; one line */
+	char text[200]; /* what exactly, with values: goes on from the DDI's name, no full stop */
 };
 
 struct ldr_image;
@@ -44,36 +49,65 @@ struct ldr_image;
 /*
  * Report a broken rule. `caller`: an address in the driver (VF_CALLER() in a DDI). Format: rtl.h's.
  * When the mode is bug check and the rule is a violation, does not return.
- * Findings of code outside every driver image, and of drivers that are not checked, are dropped (VER-3).
+ * Findings of code outside every driver image, and of drivers that are not checked, are dropped
+ * (VER-3).
  */
-void vf_report(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_t object, const char *format, ...);
+void vf_report(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_t object,
+	       const char *format, ...);
 /* The same with documented bug check parameters 2 to 4. */
-void vf_report_with(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_t object, const uint64_t parameters[3],
-		    const char *format, ...);
+void vf_report_with(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_t object,
+		    const uint64_t parameters[3], const char *format, ...);
 
 /*
- * The driver's address that called the DDI whose C function's frame this is: the return address when it lies in a driver,
- * else the newest call record's (thunked DDIs).
+ * The driver's address that called the DDI whose C function's frame this is: the return address
+ * when it lies in a driver, else the newest call record's (thunked DDIs).
  */
 uint64_t vf_caller(void *return_address);
 #define VF_CALLER() vf_caller(__builtin_return_address(0))
 
-/* Entry check of a DDI, from the binding stub: IRQL outside [min, max], or not allowed in an NMI callback. */
+/* Entry check of a DDI, from the binding stub: IRQL outside [min, max], or not allowed in an NMI
+ * callback. */
 void vf_ddi_entry(uint32_t ddi, uint64_t caller);
 
 /* Around every call of a driver's routine: the IRQL must come back unchanged (VER-36). */
 void vf_callout_irql(const void *routine, const void *context, KIRQL expected, unsigned id);
 
-/* A driver begins to unload, or its DriverEntry failed: look in every registry of live objects (VER-38..44). */
+/* DriverUnload returned, or DriverEntry failed: look in every registry of live objects
+ * (VER-38..44). PASSIVE_LEVEL. */
 void vf_driver_unload(struct ldr_image *image, bool entry_failed);
 
+/*
+ * What a part's unload check works with. A part offers `void <part>_<object>_unload(const struct
+ * vf_unload *unload)`, named in vf/checks.def, that goes through its live objects and calls
+ * vf_unload_left for each that would outlive the image.
+ */
+struct vf_unload {
+	struct ldr_image *image;
+	uint64_t base, end;
+	bool entry_failed;
+};
+/* True if the address lies in the image, or in pool that the image's driver allocated. */
+bool vf_unload_owns(const struct vf_unload *unload, const void *address);
+/*
+ * `address`: the routine or storage in the image (0: only `object` is known); `object`: the object,
+ * handle or block. The text goes on from "DRIVER left ...", as in "the timer %p active".
+ */
+void vf_unload_left(const struct vf_unload *unload, enum vf_rule rule, const void *address,
+		    const void *object, const char *format, ...);
+
 /* Findings so far, for the report at the end. */
-uint32_t vf_finding_count(void);     /* kept in the table */
-uint32_t vf_violation_count(void);   /* of all, also those the table had no room for */
+uint32_t vf_finding_count(void);   /* kept in the table */
+uint32_t vf_violation_count(void); /* of all, also those the table had no room for */
 const struct vf_finding *vf_finding_at(uint32_t index);
 const char *vf_rule_name(enum vf_rule rule);
 const char *vf_rule_number(enum vf_rule rule);
+const char *vf_rule_remedy(enum vf_rule rule);
 bool vf_rule_is_advice(enum vf_rule rule);
+const char *vf_irql_name(KIRQL irql); /* DISPATCH_LEVEL */
+
+/* Judge only these drivers: file names joined with commas, without case; 0 or empty: all (VER-3).
+ * Before boot. */
+void vf_drivers_select(const char *names);
 
 /* The documented strict switches (--strict=NAME,...), each off by default. */
 extern bool vf_strict_signed_callbacks; /* DEF-51 */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The entry check: is this DDI legal at this IRQL? (VER-5..VER-26, VER-46, NMI-32..34)
+ *
+ * Called by the binding stubs in any context, NMI too; no locks.
+ *
+ * Chosen: a DDI that is legal at any IRQL and carries an advice as its rule gives that advice in an
+ * NMI callback. A call from an NMI callback that breaks a row without a documented rule is
+ * NmiForbidden instead of RtIrql.
+ */
+#include "ke/ke.h"
+#include "rtl/rtl.h"
+#include "vf/vf_internal.h"
+
+bool vf_ddi_judge(const struct ddi *ddi, KIRQL irql, bool in_nmi, enum vf_rule *rule)
+{
+	*rule = (enum vf_rule)ddi->rule;
+	if (ddi->data || vf_rule_in_function(*rule))
+		return false;
+	if (irql >= ddi->irql_min && irql <= ddi->irql_max)
+		return in_nmi && vf_rule_is_advice(*rule);
+	if (in_nmi && *rule == VF_RtIrql)
+		*rule = VF_NmiForbidden;
+	return true;
+}
+
+void vf_ddi_entry(uint32_t index, uint64_t caller)
+{
+	const struct ddi *ddi = &ddi_table[index];
+	bool in_nmi = ke_in_nmi();
+	KIRQL irql = ke_irql();
+	enum vf_rule rule;
+	if (!vf_ddi_judge(ddi, irql, in_nmi, &rule))
+		return;
+
+	const char *place = in_nmi ? " in an NMI callback" : "";
+	if (irql > ddi->irql_max)
+		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s, legal up to %s (%u)",
+			  vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_max),
+			  ddi->irql_max);
+	else if (irql < ddi->irql_min)
+		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s, legal from %s (%u)",
+			  vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_min),
+			  ddi->irql_min);
+	else
+		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s", vf_irql_name(irql),
+			  irql, place);
+}
