@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ntddk.h's further functions: processes, timers, waits by handle. All at PASSIVE_LEVEL.
+ */
+#pragma once
+#include "../wdm.h"
+
+EXTERN_C_START
+
+NTSYSCALLAPI NTSTATUS NTAPI ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess,
+					  POBJECT_ATTRIBUTES ObjectAttributes, PCLIENT_ID ClientId);
+NTSYSCALLAPI NTSTATUS NTAPI ZwTerminateProcess(HANDLE ProcessHandle, NTSTATUS ExitStatus);
+NTSYSCALLAPI NTSTATUS NTAPI ZwSetInformationThread(HANDLE ThreadHandle, ULONG ThreadInformationClass,
+						   PVOID ThreadInformation, ULONG ThreadInformationLength);
+
+EXTERN_C_END
