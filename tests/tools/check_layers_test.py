@@ -33,6 +33,7 @@ GOOD = {
     'src/ldr/ldr.h': HEADER + '#include "io/io.h"\n',
     'src/ldr/ddi/ex.def': SPDX + 'DDI(ExpInterlockedGood, NTOSKRNL, 0, 15, 0x500, R, 0)\n',
     'src/port/linux/linux.c': SPDX + '#include <signal.h>\n#include "port/port.h"\n',
+    'include/km/again.h': SPDX + '/* No include guard: read several times. */\n',
     'src/cli/main.c': SPDX + '#include <ketch/ketch.h>\n#include <stdio.h>\n',
     'examples/a/a.c': SPDX + '#include <wdm.h>\n',
 }
@@ -70,7 +71,7 @@ BAD = {
                              {'src/new/bad.c': SPDX + '#include <stdint.h>\n'}),
     'header that needs another': ('headers-alone', 'src/ke/bad.h',
                                   {'src/ke/bad.h': HEADER + 'int ke_bad(uint8_t n);\n'}),
-    'header that is not C++': ('headers-alone', '-xc++',
+    'header that is not C++': ('headers-alone', 'include/km/bad.h (C++ driver)',
                                {'include/km/bad.h': HEADER + 'static int *p = (void *)8;\n'
                                                     'static inline int *f(void) { return p; }\n'}),
     'long file': ('length', 'src/ke/bad.c: 501 lines', {'src/ke/bad.c': SPDX + '\n' * 500}),
