@@ -44,20 +44,20 @@ __attribute__((ms_abi)) static void run_wide(const WCHAR *format, ...)
 	rtl_utf8(text, sizeof(text), wide, out.length);
 }
 
-#define CHECK(expected, ...)                                                                                           \
-	do {                                                                                                           \
-		run_ms(sizeof(text), __VA_ARGS__);                                                                     \
-		assert_string_equal(text, expected);                                                                   \
-		assert_int_equal(last.length, strlen(expected));                                                       \
-		run_sysv(sizeof(text), __VA_ARGS__);                                                                   \
-		assert_string_equal(text, expected);                                                                   \
-		assert_int_equal(last.length, strlen(expected));                                                       \
+#define CHECK(expected, ...)                                                                       \
+	do {                                                                                       \
+		run_ms(sizeof(text), __VA_ARGS__);                                                 \
+		assert_string_equal(text, expected);                                               \
+		assert_int_equal(last.length, strlen(expected));                                   \
+		run_sysv(sizeof(text), __VA_ARGS__);                                               \
+		assert_string_equal(text, expected);                                               \
+		assert_int_equal(last.length, strlen(expected));                                   \
 	} while (0)
 
-#define CHECK_WIDE(expected, ...)                                                                                      \
-	do {                                                                                                           \
-		run_wide(__VA_ARGS__);                                                                                 \
-		assert_string_equal(text, expected);                                                                   \
+#define CHECK_WIDE(expected, ...)                                                                  \
+	do {                                                                                       \
+		run_wide(__VA_ARGS__);                                                             \
+		assert_string_equal(text, expected);                                               \
 	} while (0)
 
 static void plt55_integers(void **state)
@@ -99,7 +99,7 @@ static void plt55_sizes(void **state)
 	CHECK("65534", "%hu", 0x1fffe);
 	CHECK("-2", "%hhd", 0x1fe);
 	CHECK("fe", "%hhx", 0x1fe);
-	CHECK("-1", "%ld", -1);             /* long is 32 bit */
+	CHECK("-1", "%ld", -1); /* long is 32 bit */
 	CHECK("ffffffff 7", "%lx %d", UINT32_MAX, 7);
 	CHECK("7 8 9", "%I64d %d %ld", (int64_t)7, 8, 9);
 }
@@ -256,7 +256,8 @@ static void plt55_never_writes_more_than_size(void **state)
 static void plt55_many_arguments(void **state)
 {
 	(void)state;
-	CHECK("1 2 3 4 5 6 7 8 9 a", "%d %d %d %d %d %d %d %I64d %d %s", 1, 2, 3, 4, 5, 6, 7, (int64_t)8, 9, "a");
+	CHECK("1 2 3 4 5 6 7 8 9 a", "%d %d %d %d %d %d %d %I64d %d %s", 1, 2, 3, 4, 5, 6, 7,
+	      (int64_t)8, 9, "a");
 }
 
 static void def313_wide_format_exchanges_text_widths(void **state)
