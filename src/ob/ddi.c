@@ -6,19 +6,25 @@
  * Implements PLT-43, DEF-147, DEF-154, DEF-208, DEF-276, DEF-288, DEF-307.
  */
 #include "ob/ob_internal.h"
-#include "ex/ex.h"
+
+#ifndef DUPLICATE_CLOSE_SOURCE
+#define DUPLICATE_CLOSE_SOURCE 1
+#define DUPLICATE_SAME_ACCESS  2
+#endif
 
 /*
  * Handle to referenced object. IRQL = PASSIVE (VER-21). ObjectType 0 is any in kernel mode.
- * STATUS_SUCCESS, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_ACCESS_DENIED (user mode only).
+ * STATUS_SUCCESS, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_ACCESS_DENIED (user
+ * mode only).
  */
-NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
-					 KPROCESSOR_MODE AccessMode, PVOID *Object,
+NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess,
+					 POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+					 PVOID *Object,
 					 POBJECT_HANDLE_INFORMATION HandleInformation)
 {
 	ACCESS_MASK granted;
-	NTSTATUS status =
-		ob_handle_reference(Handle, DesiredAccess, ObjectType, AccessMode, Object, &granted);
+	NTSTATUS status = ob_handle_reference(Handle, DesiredAccess, ObjectType, AccessMode, Object,
+					      &granted);
 	if (NT_SUCCESS(status) && HandleInformation) {
 		HandleInformation->HandleAttributes = 0;
 		HandleInformation->GrantedAccess = granted;
@@ -26,17 +32,21 @@ NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAcces
 	return status;
 }
 
-NTSTATUS NTAPI ObReferenceObjectByHandleWithTag(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
-						KPROCESSOR_MODE AccessMode, ULONG Tag, PVOID *Object,
+NTSTATUS NTAPI ObReferenceObjectByHandleWithTag(HANDLE Handle, ACCESS_MASK DesiredAccess,
+						POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+						ULONG Tag, PVOID *Object,
 						POBJECT_HANDLE_INFORMATION HandleInformation)
 {
 	(void)Tag;
-	return ObReferenceObjectByHandle(Handle, DesiredAccess, ObjectType, AccessMode, Object, HandleInformation);
+	return ObReferenceObjectByHandle(Handle, DesiredAccess, ObjectType, AccessMode, Object,
+					 HandleInformation);
 }
 
-/* A handle for an object. IRQL = PASSIVE (DEF-208). STATUS_OBJECT_TYPE_MISMATCH, STATUS_INSUFFICIENT_RESOURCES. */
-NTSTATUS NTAPI ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes, PACCESS_STATE PassedAccessState,
-				     ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+/* A handle for an object. IRQL = PASSIVE (DEF-208). STATUS_OBJECT_TYPE_MISMATCH,
+ * STATUS_INSUFFICIENT_RESOURCES. */
+NTSTATUS NTAPI ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes,
+				     PACCESS_STATE PassedAccessState, ACCESS_MASK DesiredAccess,
+				     POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
 				     PHANDLE Handle)
 {
 	NTSTATUS status;
@@ -51,11 +61,13 @@ NTSTATUS NTAPI ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes, PACCE
 }
 
 /*
- * Name to referenced object. IRQL = PASSIVE (DEF-307). AccessState and ParseContext have no use here: devices and drivers
- * are objects of the namespace itself. STATUS_OBJECT_NAME_NOT_FOUND, _PATH_NOT_FOUND, _TYPE_MISMATCH.
+ * Name to referenced object. IRQL = PASSIVE (DEF-307). AccessState and ParseContext have no use
+ * here: devices and drivers are objects of the namespace itself. STATUS_OBJECT_NAME_NOT_FOUND,
+ * _PATH_NOT_FOUND, _TYPE_MISMATCH.
  */
-NTSTATUS NTAPI ObReferenceObjectByName(PUNICODE_STRING ObjectName, ULONG Attributes, PACCESS_STATE AccessState,
-				       ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+NTSTATUS NTAPI ObReferenceObjectByName(PUNICODE_STRING ObjectName, ULONG Attributes,
+				       PACCESS_STATE AccessState, ACCESS_MASK DesiredAccess,
+				       POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
 				       PVOID ParseContext, PVOID *Object)
 {
 	OBJECT_ATTRIBUTES attributes;
@@ -71,11 +83,11 @@ NTSTATUS NTAPI ObReferenceObjectByName(PUNICODE_STRING ObjectName, ULONG Attribu
 }
 
 /*
- * The full name. IRQL = PASSIVE. STATUS_INFO_LENGTH_MISMATCH with *ReturnLength when the buffer is too small;
- * an object without a name gives an empty string.
+ * The full name. IRQL = PASSIVE. STATUS_INFO_LENGTH_MISMATCH with *ReturnLength when the buffer is
+ * too small; an object without a name gives an empty string.
  */
-NTSTATUS NTAPI ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNameInfo, ULONG Length,
-				 PULONG ReturnLength)
+NTSTATUS NTAPI ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNameInfo,
+				 ULONG Length, PULONG ReturnLength)
 {
 	size_t characters = ob_name(Object, 0, 0);
 	size_t need = sizeof(*ObjectNameInfo) + (characters ? (characters + 1) * sizeof(WCHAR) : 0);
@@ -144,13 +156,15 @@ NTSTATUS NTAPI ZwMakeTemporaryObject(HANDLE Handle)
 }
 
 /* A second handle of the same object, in the only process there is. IRQL = PASSIVE. */
-NTSTATUS NTAPI ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle, HANDLE TargetProcessHandle,
-				 PHANDLE TargetHandle, ACCESS_MASK DesiredAccess, ULONG HandleAttributes, ULONG Options)
+NTSTATUS NTAPI ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle,
+				 HANDLE TargetProcessHandle, PHANDLE TargetHandle,
+				 ACCESS_MASK DesiredAccess, ULONG HandleAttributes, ULONG Options)
 {
 	void *body;
 	HANDLE copy;
 	ACCESS_MASK granted;
-	NTSTATUS status = ob_handle_reference(SourceProcessHandle, 0, PsProcessType, KernelMode, &body, 0);
+	NTSTATUS status =
+		ob_handle_reference(SourceProcessHandle, 0, PsProcessType, KernelMode, &body, 0);
 	if (!NT_SUCCESS(status))
 		return status;
 	ob_dereference(body);
@@ -159,11 +173,13 @@ NTSTATUS NTAPI ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle
 		return status;
 	if (TargetHandle) {
 		void *target;
-		status = ob_handle_reference(TargetProcessHandle, 0, PsProcessType, KernelMode, &target, 0);
+		status = ob_handle_reference(TargetProcessHandle, 0, PsProcessType, KernelMode,
+					     &target, 0);
 		if (NT_SUCCESS(status)) {
 			ob_dereference(target);
-			status = ob_handle_create(body, Options & DUPLICATE_SAME_ACCESS ? granted : DesiredAccess,
-						  HandleAttributes, VF_CALLER(), &copy);
+			status = ob_handle_create(
+				body, Options & DUPLICATE_SAME_ACCESS ? granted : DesiredAccess,
+				HandleAttributes, VF_CALLER(), &copy);
 		}
 		if (NT_SUCCESS(status))
 			*TargetHandle = copy;
@@ -176,7 +192,8 @@ NTSTATUS NTAPI ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle
 
 /* ---- Directories ---- */
 
-/* IRQL = PASSIVE (DEF-288). STATUS_OBJECT_NAME_NOT_FOUND, _PATH_NOT_FOUND, _TYPE_MISMATCH, _PATH_SYNTAX_BAD. */
+/* IRQL = PASSIVE (DEF-288). STATUS_OBJECT_NAME_NOT_FOUND, _PATH_NOT_FOUND, _TYPE_MISMATCH,
+ * _PATH_SYNTAX_BAD. */
 NTSTATUS NTAPI ZwOpenDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK DesiredAccess,
 				     POBJECT_ATTRIBUTES ObjectAttributes)
 {
@@ -184,12 +201,14 @@ NTSTATUS NTAPI ZwOpenDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK Desire
 	NTSTATUS status = ob_open(ObjectAttributes, &ob_directory_type, &body);
 	if (!NT_SUCCESS(status))
 		return status;
-	status = ob_handle_create(body, DesiredAccess, ObjectAttributes->Attributes, VF_CALLER(), DirectoryHandle);
+	status = ob_handle_create(body, DesiredAccess, ObjectAttributes->Attributes, VF_CALLER(),
+				  DirectoryHandle);
 	ob_dereference(body);
 	return status;
 }
 
-/* IRQL = PASSIVE. STATUS_SUCCESS, STATUS_OBJECT_NAME_EXISTS (OBJ_OPENIF), _NAME_COLLISION, _PATH_NOT_FOUND, ... */
+/* IRQL = PASSIVE. STATUS_SUCCESS, STATUS_OBJECT_NAME_EXISTS (OBJ_OPENIF), _NAME_COLLISION,
+ * _PATH_NOT_FOUND, ... */
 NTSTATUS NTAPI ZwCreateDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK DesiredAccess,
 				       POBJECT_ATTRIBUTES ObjectAttributes)
 {
@@ -201,23 +220,27 @@ NTSTATUS NTAPI ZwCreateDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK Desi
 	}
 	if (!NT_SUCCESS(status))
 		return status;
-	status = ob_handle_create(body, DesiredAccess, ObjectAttributes->Attributes, VF_CALLER(), DirectoryHandle);
+	status = ob_handle_create(body, DesiredAccess, ObjectAttributes->Attributes, VF_CALLER(),
+				  DirectoryHandle);
 	ob_dereference(body);
 	return NT_SUCCESS(status) ? made : status;
 }
 
 /*
- * Physical memory and other sections are not offered: IRQL = PASSIVE; always STATUS_ACCESS_DENIED for \Device\PhysicalMemory (DEF-290), else
- * STATUS_OBJECT_NAME_NOT_FOUND and what the walk along the name gives.
+ * Physical memory and other sections are not offered: IRQL = PASSIVE; always STATUS_ACCESS_DENIED
+ * for \Device\PhysicalMemory (DEF-290), else STATUS_OBJECT_NAME_NOT_FOUND and what the walk along
+ * the name gives.
  */
-NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
+NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
+			     POBJECT_ATTRIBUTES ObjectAttributes)
 {
 	static const UNICODE_STRING memory = RTL_CONSTANT_STRING(L"\\Device\\PhysicalMemory");
 	void *body;
 	NTSTATUS status;
 	(void)DesiredAccess;
 	*SectionHandle = 0;
-	if (ObjectAttributes->ObjectName && !rtl_compare_unicode(ObjectAttributes->ObjectName, &memory, true))
+	if (ObjectAttributes->ObjectName &&
+	    !rtl_compare_unicode(ObjectAttributes->ObjectName, &memory, true))
 		return STATUS_ACCESS_DENIED;
 	status = ob_open(ObjectAttributes, 0, &body);
 	if (NT_SUCCESS(status)) {

@@ -2,15 +2,16 @@
 /*
  * handle.c: the handle table of the kernel.
  *
- * A handle is slot and generation of an entry, shifted by 2 (multiples of 4); one with OBJ_KERNEL_HANDLE has bit 31 and all above it set.
- * The generation changes when a handle is closed, so that a stale value does not match the next owner of the slot; free slots
- * are reused oldest first.
+ * A handle is slot and generation of an entry, shifted by 2 (multiples of 4); one with
+ * OBJ_KERNEL_HANDLE has bit 31 and all above it set. The generation changes when a handle is
+ * closed, so that a stale value does not match the next owner of the slot; free slots are reused
+ * oldest first.
  *
- * Contexts: <= APC_LEVEL. Locks: `lock` (DISPATCH_LEVEL) for the table; references are taken under it, given back outside.
- * Implements PLT-43, DEF-147, DEF-154 (type 0 in kernel mode); NtCurrentProcess() and NtCurrentThread() are understood.
+ * Contexts: <= APC_LEVEL. Locks: `lock` (DISPATCH_LEVEL) for the table; references are taken under
+ * it, given back outside. Implements PLT-43, DEF-147, DEF-154 (type 0 in kernel mode);
+ * NtCurrentProcess() and NtCurrentThread() are understood.
  */
 #include "ob/ob_internal.h"
-#include "ex/ex.h"
 
 #define SLOT_BITS       16
 #define SLOTS_MAX       (1u << SLOT_BITS)
@@ -47,10 +48,9 @@ static bool grow(uint32_t seen)
 	struct slot *larger, *old_slots = 0;
 	if (want > SLOTS_MAX)
 		return false;
-	larger = ex_allocate(want * sizeof(*larger));
+	larger = ob_allocate(want * sizeof(*larger));
 	if (!larger)
 		return false;
-	memset(larger, 0, want * sizeof(*larger));
 	KIRQL old = ke_lock_raise(&lock);
 	if (slot_count == seen) {
 		if (seen)
@@ -87,12 +87,14 @@ static struct slot *find(HANDLE handle)
 {
 	uint64_t value = (uint64_t)handle & ~3ull;
 	uint32_t index = value >> 2 & (SLOTS_MAX - 1);
-	if (!index || index >= slot_count || !slots[index].object || (uint64_t)value_of(index) != value)
+	if (!index || index >= slot_count || !slots[index].object ||
+	    (uint64_t)value_of(index) != value)
 		return 0;
 	return &slots[index];
 }
 
-NTSTATUS ob_handle_create(void *body, ACCESS_MASK access, ULONG attributes, uint64_t caller, HANDLE *handle)
+NTSTATUS ob_handle_create(void *body, ACCESS_MASK access, ULONG attributes, uint64_t caller,
+			  HANDLE *handle)
 {
 	struct ob_header *header = ob_header_of(body);
 	KIRQL old;
@@ -124,8 +126,8 @@ NTSTATUS ob_handle_create(void *body, ACCESS_MASK access, ULONG attributes, uint
 	return STATUS_SUCCESS;
 }
 
-NTSTATUS ob_handle_reference(HANDLE handle, ACCESS_MASK access, POBJECT_TYPE type, KPROCESSOR_MODE mode, void **body,
-			     ACCESS_MASK *granted)
+NTSTATUS ob_handle_reference(HANDLE handle, ACCESS_MASK access, POBJECT_TYPE type,
+			     KPROCESSOR_MODE mode, void **body, ACCESS_MASK *granted)
 {
 	NTSTATUS status = STATUS_SUCCESS;
 	struct ob_header *header = 0;
@@ -133,7 +135,8 @@ NTSTATUS ob_handle_reference(HANDLE handle, ACCESS_MASK access, POBJECT_TYPE typ
 	*body = 0;
 	if (handle == (HANDLE)-1 || handle == (HANDLE)-2) {
 		PKTHREAD thread = ke_thread();
-		header = ob_header_of(handle == (HANDLE)-1 ? (void *)thread->Process : (void *)thread);
+		header = ob_header_of(handle == (HANDLE)-1 ? (void *)thread->Process
+							   : (void *)thread);
 		have = header->type->all_access;
 		ob_reference(ob_body_of(header));
 	} else {
@@ -185,22 +188,26 @@ NTSTATUS ob_handle_close(HANDLE handle)
 	return STATUS_SUCCESS;
 }
 
-void ob_handles_each(void (*each)(void *context, const struct ob_handle_info *info), void *context)
+/* Handles that the driver opened and did not close (VER-38). */
+void ob_handle_unload(const struct vf_unload *unload)
 {
 	for (uint32_t n = 1;; n++) {
-		struct ob_handle_info info = {0};
+		HANDLE handle = 0;
+		const char *type = 0;
+		uint64_t caller = 0;
 		KIRQL old = ke_lock_raise(&lock);
 		bool more = n < slot_count;
-		if (more && slots[n].object) {
-			info.handle = value_of(n);
-			info.type = slots[n].object->type->name;
-			info.body = ob_body_of(slots[n].object);
-			info.caller = slots[n].caller;
+		if (more && slots[n].object && slots[n].caller >= unload->base &&
+		    slots[n].caller < unload->end) {
+			handle = value_of(n);
+			type = slots[n].object->type->name;
+			caller = slots[n].caller;
 		}
 		ke_lock_lower(&lock, old);
 		if (!more)
 			return;
-		if (info.handle)
-			each(context, &info);
+		if (handle)
+			vf_unload_left(unload, VF_ObjectLeft, (void *)caller, handle,
+				       "the %s handle %p open", type, handle);
 	}
 }

@@ -6,7 +6,6 @@
  * Implements DEF-288 and the symbolic link half of the Zw interface.
  */
 #include "ob/ob_internal.h"
-#include "ex/ex.h"
 
 static LIST_ENTRY all_links = {&all_links, &all_links};
 
@@ -53,13 +52,14 @@ NTSTATUS ob_directory_create(const OBJECT_ATTRIBUTES *attributes, void **body)
 	return STATUS_SUCCESS;
 }
 
-NTSTATUS ob_link_create(const OBJECT_ATTRIBUTES *attributes, const UNICODE_STRING *target, uint64_t caller, void **body)
+NTSTATUS ob_link_create(const OBJECT_ATTRIBUTES *attributes, const UNICODE_STRING *target,
+			uint64_t caller, void **body)
 {
 	struct ob_link *link;
 	NTSTATUS status = ob_create(&ob_link_type, sizeof(*link), (void **)&link);
 	if (!NT_SUCCESS(status))
 		return status;
-	link->target.Buffer = ex_allocate(target->Length + sizeof(WCHAR));
+	link->target.Buffer = ob_allocate(target->Length + sizeof(WCHAR));
 	if (!link->target.Buffer) {
 		ob_dereference(link);
 		return STATUS_INSUFFICIENT_RESOURCES;
@@ -84,34 +84,39 @@ NTSTATUS ob_link_create(const OBJECT_ATTRIBUTES *attributes, const UNICODE_STRIN
 	return STATUS_SUCCESS;
 }
 
-void ob_links_each(void (*each)(void *context, const struct ob_link_info *info), void *context)
+/* The next link after `link` (whose reference is given back) that the image's code made,
+ * referenced. */
+static struct ob_link *next_link(struct ob_link *link, const struct vf_unload *unload)
 {
-	enum { ROOM = 260 };
-	struct ob_link *link = 0, *next;
-	WCHAR *name = ex_allocate(ROOM * sizeof(WCHAR));
-	if (!name)
-		return;
-	/* The link that the walk stands at is referenced, so it stays in the list. */
-	do {
-		KIRQL old = ke_lock_raise(&ob_name_lock);
-		LIST_ENTRY *entry = link ? link->all.Flink : all_links.Flink;
-		for (next = 0; entry != &all_links && !next; entry = entry->Flink) {
-			struct ob_link *candidate = CONTAINING_RECORD(entry, struct ob_link, all);
-			if (ob_reference_try(candidate))
-				next = candidate;
-		}
-		ke_lock_lower(&ob_name_lock, old);
-		if (link)
-			ob_dereference(link);
-		link = next;
-		if (link && link->caller) {
-			size_t characters = ob_name(link, name, ROOM);
-			struct ob_link_info info = {link, name, characters < ROOM ? characters : ROOM, link->caller};
-			if (characters)
-				each(context, &info);
-		}
-	} while (link);
-	ex_free(name);
+	struct ob_link *next = 0;
+	KIRQL old = ke_lock_raise(&ob_name_lock);
+	/* A referenced link stays in the list. */
+	LIST_ENTRY *entry = link ? link->all.Flink : all_links.Flink;
+	for (; entry != &all_links && !next; entry = entry->Flink) {
+		struct ob_link *candidate = CONTAINING_RECORD(entry, struct ob_link, all);
+		if (candidate->caller >= unload->base && candidate->caller < unload->end &&
+		    ob_reference_try(candidate))
+			next = candidate;
+	}
+	ke_lock_lower(&ob_name_lock, old);
+	if (link)
+		ob_dereference(link);
+	return next;
+}
+
+/* Symbolic links that the driver made and did not delete (VER-38). */
+void ob_link_unload(const struct vf_unload *unload)
+{
+	for (struct ob_link *link = next_link(0, unload); link; link = next_link(link, unload)) {
+		WCHAR name[64];
+		char text[96];
+		size_t characters = ob_name(link, name, RTL_NUMBER_OF(name));
+		if (!characters)
+			continue; /* deleted, but somebody's handle keeps it */
+		rtl_narrow(text, sizeof(text), name, min(characters, RTL_NUMBER_OF(name)));
+		vf_unload_left(unload, VF_DeviceLeft, (void *)link->caller, link,
+			       "the symbolic link %s", text);
+	}
 }
 
 /* ---- Boot ---- */
@@ -146,8 +151,9 @@ static NTSTATUS boot_link(const WCHAR *path, const WCHAR *to)
 NTSTATUS ob_name_initialize(void)
 {
 	static const WCHAR *const directories[] = {
-		L"\\Device", L"\\Driver", L"\\FileSystem", L"\\GLOBAL??", L"\\Callback",
-		L"\\BaseNamedObjects", L"\\KernelObjects", L"\\ObjectTypes", L"\\Security", L"\\Sessions",
+		L"\\Device",   L"\\Driver",           L"\\FileSystem",    L"\\GLOBAL??",
+		L"\\Callback", L"\\BaseNamedObjects", L"\\KernelObjects", L"\\ObjectTypes",
+		L"\\Security", L"\\Sessions",
 	};
 	static const WCHAR *const links[][2] = {
 		{L"\\??", L"\\GLOBAL??"},
@@ -179,7 +185,8 @@ static NTSTATUS open_link(POBJECT_ATTRIBUTES attributes, struct ob_link **link)
 	return ob_open(&own, &ob_link_type, (void **)link);
 }
 
-/* IRQL = PASSIVE. STATUS_OBJECT_NAME_NOT_FOUND, _PATH_NOT_FOUND, _TYPE_MISMATCH (the name is no symbolic link). */
+/* IRQL = PASSIVE. STATUS_OBJECT_NAME_NOT_FOUND, _PATH_NOT_FOUND, _TYPE_MISMATCH (the name is no
+ * symbolic link). */
 NTSTATUS NTAPI ZwOpenSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess,
 					POBJECT_ATTRIBUTES ObjectAttributes)
 {
@@ -187,16 +194,20 @@ NTSTATUS NTAPI ZwOpenSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredA
 	NTSTATUS status = open_link(ObjectAttributes, &link);
 	if (!NT_SUCCESS(status))
 		return status;
-	status = ob_handle_create(link, DesiredAccess, ObjectAttributes->Attributes, VF_CALLER(), LinkHandle);
+	status = ob_handle_create(link, DesiredAccess, ObjectAttributes->Attributes, VF_CALLER(),
+				  LinkHandle);
 	ob_dereference(link);
 	return status;
 }
 
-/* IRQL = PASSIVE. *ReturnedLength: bytes with terminator. STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_HANDLE, _TYPE_MISMATCH. */
-NTSTATUS NTAPI ZwQuerySymbolicLinkObject(HANDLE LinkHandle, PUNICODE_STRING LinkTarget, PULONG ReturnedLength)
+/* IRQL = PASSIVE. *ReturnedLength: bytes with terminator. STATUS_BUFFER_TOO_SMALL,
+ * STATUS_INVALID_HANDLE, _TYPE_MISMATCH. */
+NTSTATUS NTAPI ZwQuerySymbolicLinkObject(HANDLE LinkHandle, PUNICODE_STRING LinkTarget,
+					 PULONG ReturnedLength)
 {
 	struct ob_link *link;
-	NTSTATUS status = ob_handle_reference(LinkHandle, 0, &ob_link_type, KernelMode, (void **)&link, 0);
+	NTSTATUS status =
+		ob_handle_reference(LinkHandle, 0, &ob_link_type, KernelMode, (void **)&link, 0);
 	if (!NT_SUCCESS(status))
 		return status;
 	if (ReturnedLength)
@@ -213,40 +224,47 @@ NTSTATUS NTAPI ZwQuerySymbolicLinkObject(HANDLE LinkHandle, PUNICODE_STRING Link
 	return status;
 }
 
-/* IRQL = PASSIVE. STATUS_SUCCESS, STATUS_OBJECT_NAME_COLLISION, _PATH_NOT_FOUND, _PATH_SYNTAX_BAD, ... */
+/* IRQL = PASSIVE. STATUS_SUCCESS, STATUS_OBJECT_NAME_COLLISION, _PATH_NOT_FOUND, _PATH_SYNTAX_BAD,
+ * ... */
 NTSTATUS NTAPI ZwCreateSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess,
-					  POBJECT_ATTRIBUTES ObjectAttributes, PUNICODE_STRING LinkTarget)
+					  POBJECT_ATTRIBUTES ObjectAttributes,
+					  PUNICODE_STRING LinkTarget)
 {
 	void *link;
 	uint64_t caller = VF_CALLER();
 	NTSTATUS status = ob_link_create(ObjectAttributes, LinkTarget, caller, &link);
 	if (!NT_SUCCESS(status))
 		return status;
-	status = ob_handle_create(link, DesiredAccess, ObjectAttributes->Attributes, caller, LinkHandle);
+	status = ob_handle_create(link, DesiredAccess, ObjectAttributes->Attributes, caller,
+				  LinkHandle);
 	ob_dereference(link);
 	return status;
 }
 
 /*
- * A name for a device (or anything else). IRQL = PASSIVE (DEF-156); the link stays until IoDeleteSymbolicLink.
- * STATUS_SUCCESS, STATUS_OBJECT_NAME_COLLISION, _PATH_NOT_FOUND, _PATH_SYNTAX_BAD, STATUS_INSUFFICIENT_RESOURCES.
+ * A name for a device (or anything else). IRQL = PASSIVE (DEF-156); the link stays until
+ * IoDeleteSymbolicLink. STATUS_SUCCESS, STATUS_OBJECT_NAME_COLLISION, _PATH_NOT_FOUND,
+ * _PATH_SYNTAX_BAD, STATUS_INSUFFICIENT_RESOURCES.
  */
 NTSTATUS NTAPI IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName)
 {
 	OBJECT_ATTRIBUTES attributes;
 	void *link;
-	InitializeObjectAttributes(&attributes, SymbolicLinkName, OBJ_PERMANENT | OBJ_CASE_INSENSITIVE, 0, 0);
+	InitializeObjectAttributes(&attributes, SymbolicLinkName,
+				   OBJ_PERMANENT | OBJ_CASE_INSENSITIVE, 0, 0);
 	NTSTATUS status = ob_link_create(&attributes, DeviceName, VF_CALLER(), &link);
 	if (NT_SUCCESS(status))
 		ob_dereference(link);
 	return status;
 }
 
-NTSTATUS NTAPI IoCreateUnprotectedSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName)
+NTSTATUS NTAPI IoCreateUnprotectedSymbolicLink(PUNICODE_STRING SymbolicLinkName,
+					       PUNICODE_STRING DeviceName)
 {
 	OBJECT_ATTRIBUTES attributes;
 	void *link;
-	InitializeObjectAttributes(&attributes, SymbolicLinkName, OBJ_PERMANENT | OBJ_CASE_INSENSITIVE, 0, 0);
+	InitializeObjectAttributes(&attributes, SymbolicLinkName,
+				   OBJ_PERMANENT | OBJ_CASE_INSENSITIVE, 0, 0);
 	NTSTATUS status = ob_link_create(&attributes, DeviceName, VF_CALLER(), &link);
 	if (NT_SUCCESS(status))
 		ob_dereference(link);

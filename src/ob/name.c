@@ -3,17 +3,18 @@
  * name.c: the namespace: names in directories, and the walk along a path.
  *
  * Contexts: <= APC_LEVEL (deaths reach ob_name_unlink at PASSIVE_LEVEL).
- * Locks: `ob_name_lock` (DISPATCH_LEVEL) protects every directory's list and the name fields of every header. Nothing is
- * called under it but pure code and the reference counters.
+ * Locks: `ob_name_lock` (DISPATCH_LEVEL) protects every directory's list and the name fields of
+ * every header. Nothing is called under it but pure code and the reference counters.
  *
- * A directory's entry holds no reference to its object: a walk takes one, and fails to for an object that dies at that
- * moment, which counts as absent. An object's name does hold its directory.
+ * A directory's entry holds no reference to its object: a walk takes one, and fails to for an
+ * object that dies at that moment, which counts as absent. An object's name does hold its
+ * directory.
  *
- * Chosen where documents are silent: names are compared without case always, as the default setting of the system's
- * object manager does; a path leads through at most 32 symbolic links; \?? and \DosDevices are links to \GLOBAL??.
+ * Chosen where documents are silent: names are compared without case always, as the default setting
+ * of the system's object manager does; a path leads through at most 32 symbolic links; \?? and
+ * \DosDevices are links to \GLOBAL??.
  */
 #include "ob/ob_internal.h"
-#include "ex/ex.h"
 
 #define LINKS_MAX      32
 #define NAME_BYTES_MAX 0xfffe
@@ -35,7 +36,8 @@ struct ob_header *ob_root;
 static struct ob_header *find(struct ob_header *directory, const UNICODE_STRING *name)
 {
 	struct ob_directory *list = ob_body_of(directory);
-	for (LIST_ENTRY *entry = list->entries.Flink; entry != &list->entries; entry = entry->Flink) {
+	for (LIST_ENTRY *entry = list->entries.Flink; entry != &list->entries;
+	     entry = entry->Flink) {
 		struct ob_header *header = CONTAINING_RECORD(entry, struct ob_header, entry);
 		UNICODE_STRING own = {header->name_bytes, header->name_bytes, header->name};
 		if (!rtl_compare_unicode(&own, name, true) && ob_reference_try(ob_body_of(header)))
@@ -44,7 +46,8 @@ static struct ob_header *find(struct ob_header *directory, const UNICODE_STRING 
 	return 0;
 }
 
-static void enter(struct ob_header *directory, struct ob_header *header, WCHAR *name, uint16_t bytes)
+static void enter(struct ob_header *directory, struct ob_header *header, WCHAR *name,
+		  uint16_t bytes)
 {
 	struct ob_directory *list = ob_body_of(directory);
 	LIST_ENTRY *last = list->entries.Blink;
@@ -59,7 +62,8 @@ static void enter(struct ob_header *directory, struct ob_header *header, WCHAR *
 	list->count++;
 }
 
-/* Returns the directory, whose reference the caller gives back after the lock; *name is to be freed. */
+/* Returns the directory, whose reference the caller gives back after the lock; *name is to be
+ * freed. */
 static struct ob_header *leave(struct ob_header *header, WCHAR **name)
 {
 	struct ob_header *parent = header->parent;
@@ -147,7 +151,7 @@ static NTSTATUS walk_path(struct walk *walk, const UNICODE_STRING *head, const U
 	uint32_t bytes = first + separator + tail->Length;
 	if (bytes > NAME_BYTES_MAX)
 		return STATUS_NAME_TOO_LONG;
-	WCHAR *buffer = ex_allocate(bytes + sizeof(WCHAR));
+	WCHAR *buffer = ob_allocate(bytes + sizeof(WCHAR));
 	if (!buffer)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	if (first)
@@ -226,8 +230,9 @@ static void step_over(struct walk *walk, const UNICODE_STRING *name, bool last)
 }
 
 /*
- * Go on until the path is used up or an object that is no directory is reached (then path is the rest). Enters `fresh`
- * where the last component is absent. STATUS_OBJECT_NAME_NOT_FOUND: only the last component is absent.
+ * Go on until the path is used up or an object that is no directory is reached (then path is the
+ * rest). Enters `fresh` where the last component is absent. STATUS_OBJECT_NAME_NOT_FOUND: only the
+ * last component is absent.
  */
 static NTSTATUS walk_on(struct walk *walk, struct ob_header *fresh)
 {
@@ -240,7 +245,7 @@ static NTSTATUS walk_on(struct walk *walk, struct ob_header *fresh)
 		if (!NT_SUCCESS(status))
 			return status;
 		if (fresh && last) {
-			copy = ex_allocate(name.Length + sizeof(WCHAR));
+			copy = ob_allocate(name.Length + sizeof(WCHAR));
 			if (!copy)
 				return STATUS_INSUFFICIENT_RESOURCES;
 			memcpy(copy, name.Buffer, name.Length);
@@ -332,7 +337,8 @@ NTSTATUS ob_open(const OBJECT_ATTRIBUTES *attributes, POBJECT_TYPE type, void **
 NTSTATUS ob_open_name(const UNICODE_STRING *name, POBJECT_TYPE type, void **body)
 {
 	OBJECT_ATTRIBUTES attributes;
-	InitializeObjectAttributes(&attributes, (UNICODE_STRING *)(uintptr_t)name, OBJ_CASE_INSENSITIVE, 0, 0);
+	InitializeObjectAttributes(&attributes, (UNICODE_STRING *)(uintptr_t)name,
+				   OBJ_CASE_INSENSITIVE, 0, 0);
 	return ob_open(&attributes, type, body);
 }
 
@@ -354,8 +360,10 @@ NTSTATUS ob_insert(void *body, const OBJECT_ATTRIBUTES *attributes, void **exist
 	if (NT_SUCCESS(status)) {
 		status = walk_on(&walk, header);
 		if (status == STATUS_OBJECT_NAME_COLLISION && walk.path.Length)
-			status = STATUS_OBJECT_TYPE_MISMATCH; /* inside something that is no directory */
-		if (status == STATUS_OBJECT_NAME_COLLISION && existing && attributes->Attributes & OBJ_OPENIF) {
+			status = STATUS_OBJECT_TYPE_MISMATCH; /* inside something that is no
+								 directory */
+		if (status == STATUS_OBJECT_NAME_COLLISION && existing &&
+		    attributes->Attributes & OBJ_OPENIF) {
 			status = STATUS_OBJECT_TYPE_MISMATCH;
 			if (walk.at->type == header->type) {
 				status = STATUS_OBJECT_NAME_EXISTS;

@@ -2,6 +2,7 @@
 /* ob_internal.h: the object header and what the files of this part share. */
 #pragma once
 
+#include "ex/ex.h"
 #include "ob/ob.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
@@ -31,7 +32,6 @@ struct ob_header {
 	bool permanent;
 	struct ob_header *next; /* reaper's stack, graveyard */
 	size_t size;            /* of the body */
-	uint64_t reserved;
 };
 _Static_assert(sizeof(struct ob_header) % 16 == 0, "bodies are 16-byte aligned");
 
@@ -52,7 +52,13 @@ struct ob_link {
 	LIST_ENTRY all; /* link.c; name lock */
 };
 
-extern struct ob_header *ob_root; /* the directory \ */
+/* Zeroed. */
+static inline void *ob_allocate(size_t size)
+{
+	return ex_allocate(size, 'jbOK', NonPagedPoolNx);
+}
+
+extern struct ob_header *ob_root;   /* the directory \ */
 extern struct ke_lock ob_name_lock; /* directories, name fields of headers, the list of links */
 
 /* Another handle is open; the last one was closed (name.c: names that go with the handles). */

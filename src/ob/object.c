@@ -2,15 +2,15 @@
 /*
  * object.c: the object header: references, death, and the reaper.
  *
- * Contexts: references are counted without a lock at any IRQL <= DISPATCH_LEVEL (and are harmless above: nothing is taken). The last
- * dereference destroys at once at PASSIVE_LEVEL with APCs on; otherwise it pushes the object on `reaper_stack` and sets
- * an event for the reaper thread.
- * Locks: none but the graveyard's (DISPATCH_LEVEL, innermost).
- * Implements PLT-43, DEF-134, VER-33 (0x3F): a dereference below 0 or a use of a dead object is reported and has no effect.
- * Choice: with the verifier on, the memory of the last GRAVES dead objects is kept, so that a late use finds the header.
+ * Contexts: references are counted without a lock at any IRQL <= DISPATCH_LEVEL (and are harmless
+ * above: nothing is taken). The last dereference destroys at once at PASSIVE_LEVEL with APCs on;
+ * otherwise it pushes the object on `reaper_stack` and sets an event for the reaper thread. Locks:
+ * none but the graveyard's (DISPATCH_LEVEL, innermost). Implements PLT-43, DEF-134, VER-33 (0x3F):
+ * a dereference below 0 or a use of a dead object is reported and has no effect. Choice: with the
+ * verifier on, the memory of the last GRAVES dead objects is kept, so that a late use finds the
+ * header.
  */
 #include "ob/ob_internal.h"
-#include "ex/ex.h"
 
 #define GRAVES 128
 
@@ -33,10 +33,9 @@ NTSTATUS ob_initialize(void)
 
 NTSTATUS ob_create(POBJECT_TYPE type, size_t size, void **body)
 {
-	struct ob_header *header = ex_allocate(sizeof(*header) + size);
+	struct ob_header *header = ob_allocate(sizeof(*header) + size);
 	if (!header)
 		return STATUS_INSUFFICIENT_RESOURCES;
-	memset(header, 0, sizeof(*header) + size);
 	header->type = type;
 	header->size = size;
 	atomic_init(&header->references, 1);
@@ -79,8 +78,8 @@ static void reap_later(struct ob_header *header)
 	do {
 		header->next = head;
 		/* release: pairs with the reaper's exchange */
-	} while (!atomic_compare_exchange_weak_explicit(&reaper_stack, &head, header, memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&reaper_stack, &head, header, memory_order_release, memory_order_relaxed));
 	KeSetEvent(&reaper_event, IO_NO_INCREMENT, FALSE);
 }
 
@@ -118,16 +117,18 @@ void ob_drain(void)
 static bool usable(struct ob_header *header, const char *what, uint64_t caller)
 {
 	if ((uintptr_t)ob_body_of(header) < PORT_PAGE_SIZE) {
-		vf_report(VF_ObjectReference, what, caller, (uint64_t)ob_body_of(header), "the object pointer is NULL");
+		vf_report(VF_ObjectReference, what, caller, (uint64_t)ob_body_of(header),
+			  "the object pointer is NULL");
 		return false;
 	}
 	uint32_t signature = atomic_load_explicit(&header->signature, memory_order_acquire);
 	int64_t references = atomic_load_explicit(&header->references, memory_order_relaxed);
 	if (__builtin_expect(signature == OB_ALIVE && references > 0, 1))
 		return true;
-	const char *state = signature == OB_ALIVE || signature == OB_DYING || signature == OB_DEAD
-				    ? "the object is already deleted: its last reference was given back before"
-				    : "this is not the address of an object";
+	const char *state =
+		signature == OB_ALIVE || signature == OB_DYING || signature == OB_DEAD
+			? "the object is already deleted: its last reference was given back before"
+			: "this is not the address of an object";
 	vf_report(VF_ObjectReference, what, caller, (uint64_t)(header + 1), "%s", state);
 	return false;
 }
@@ -145,7 +146,8 @@ bool ob_reference_try(void *body)
 	int64_t count = atomic_load_explicit(&header->references, memory_order_relaxed);
 	while (count > 0) {
 		if (atomic_compare_exchange_weak_explicit(&header->references, &count, count + 1,
-							  memory_order_acquire, memory_order_relaxed))
+							  memory_order_acquire,
+							  memory_order_relaxed))
 			return true;
 	}
 	return false;
@@ -214,7 +216,8 @@ LONG_PTR NTAPI ObfReferenceObjectWithTag(PVOID Object, ULONG Tag)
 	return atomic_fetch_add_explicit(&header->references, 1, memory_order_relaxed) + 1;
 }
 
-/* Give a reference back. IRQL <= DISPATCH (PLT-43). Returns a count that is only good for debugging. */
+/* Give a reference back. IRQL <= DISPATCH (PLT-43). Returns a count that is only good for
+ * debugging. */
 LONG_PTR NTAPI ObfDereferenceObject(PVOID Object)
 {
 	return dereference(ob_header_of(Object), VF_CALLER());
@@ -226,7 +229,8 @@ LONG_PTR NTAPI ObfDereferenceObjectWithTag(PVOID Object, ULONG Tag)
 	return dereference(ob_header_of(Object), VF_CALLER());
 }
 
-/* As ObDereferenceObject, but never destroys on the caller's stack: legal under locks that a destroy takes. */
+/* As ObDereferenceObject, but never destroys on the caller's stack: legal under locks that a
+ * destroy takes. */
 VOID NTAPI ObDereferenceObjectDeferDelete(PVOID Object)
 {
 	struct ob_header *header = ob_header_of(Object);
@@ -248,8 +252,8 @@ VOID NTAPI ObDereferenceObjectDeferDeleteWithTag(PVOID Object, ULONG Tag)
  * Take a reference after checking the type (0 allowed in kernel mode). IRQL <= DISPATCH.
  * STATUS_SUCCESS, STATUS_OBJECT_TYPE_MISMATCH.
  */
-NTSTATUS NTAPI ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
-					  KPROCESSOR_MODE AccessMode)
+NTSTATUS NTAPI ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess,
+					  POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode)
 {
 	struct ob_header *header = ob_header_of(Object);
 	(void)DesiredAccess;
@@ -261,7 +265,8 @@ NTSTATUS NTAPI ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAcces
 	return STATUS_SUCCESS;
 }
 
-NTSTATUS NTAPI ObReferenceObjectByPointerWithTag(PVOID Object, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+NTSTATUS NTAPI ObReferenceObjectByPointerWithTag(PVOID Object, ACCESS_MASK DesiredAccess,
+						 POBJECT_TYPE ObjectType,
 						 KPROCESSOR_MODE AccessMode, ULONG Tag)
 {
 	(void)Tag;
