@@ -4,11 +4,11 @@
  *
  * A port gives the core time, pages, host threads that take turns as virtual processors, signals
  * (maskable interrupts and nonmaskable ones), a console and host files. It knows nothing of the
- * core but the up-calls at the end. Everything here may be called by a thread that holds a baton, at
- * any IRQL, unless it says otherwise; nothing here calls libc on such a thread.
+ * core but the up-calls at the end. Everything here may be called by a thread that holds a baton,
+ * at any IRQL, unless it says otherwise; nothing here calls libc on such a thread.
  *
- * Words: a *baton* is the right to run on one processor; a *device thread* is a host thread that holds
- * none. "NMI-safe" means: callable in an NMI handler and from a device thread.
+ * Words: a *baton* is the right to run on one processor; a *device thread* is a host thread that
+ * holds none. "NMI-safe" means: callable in an NMI handler and from a device thread.
  */
 #pragma once
 
@@ -27,7 +27,8 @@ uint64_t port_time_ns(void);
 uint64_t port_time_system(void);
 /* One round of a busy wait. Yields to the host after about 1 us; a scheduling point. */
 void port_spin(unsigned round);
-/* Have ke_port_clock called by the clock device at or after `deadline_ns`; an earlier one wins. NMI-safe. */
+/* Have ke_port_clock called by the clock device at or after `deadline_ns`; an earlier one wins.
+ * NMI-safe. */
 void port_clock_arm(uint64_t deadline_ns);
 /* Fill `bytes` with random data. */
 void port_random(void *bytes, size_t size);
@@ -44,11 +45,12 @@ enum port_protection {
 #define PORT_PAGE_SIZE 4096u
 
 /*
- * Reserve address space, inaccessible, costing no memory. `hint` 0 lets the port choose; kernel memory lies above
- * 0x400000000000 (DEF-325) whoever chooses. Returns 0 when the host has no room.
+ * Reserve address space, inaccessible, costing no memory. `hint` 0 lets the port choose; kernel
+ * memory lies above 0x400000000000 (DEF-325) whoever chooses. Returns 0 when the host has no room.
  */
 void *port_pages_reserve(void *hint, size_t size);
-/* Give reserved pages a protection; pages touched for the first time read as zeros. False: no memory. */
+/* Give reserved pages a protection; pages touched for the first time read as zeros. False: no
+ * memory. */
 bool port_pages_protect(void *base, size_t size, unsigned protection);
 /* Drop the contents and make the pages inaccessible; the reservation stays. NMI-safe. */
 void port_pages_decommit(void *base, size_t size);
@@ -64,50 +66,68 @@ bool port_pages_accessible(const void *address, bool write);
  * holder   host thread id that holds the baton, 0 during a hand-off.
  *          Written by the holder only (release: 0; take: own id). Read by senders and handlers.
  * nmi      the NMI latch. Set by senders (exchange), taken by the handler (exchange).
- * pending  bit L: a maskable interrupt is requested at IRQL L. Set by anyone, cleared by the holder.
- * asleep   1 while the idle thread sleeps in port_cpu_idle.
- * Order: a taker publishes holder, then tests nmi and pending; a sender sets nmi or pending, then reads
- * holder. Both seq_cst, so one of them sees the other.
+ * pending  bit L: a maskable interrupt is requested at IRQL L. Set by anyone, cleared by the
+ * holder. asleep   1 while the idle thread sleeps in port_cpu_idle. frozen   what the holder did
+ * when port_cpu_freeze stopped it; written once by its handler. Order: a taker publishes holder,
+ * then tests nmi and pending; a sender sets nmi or pending, then reads holder. Both seq_cst, so one
+ * of them sees the other.
  */
 struct port_cpu {
 	_Atomic uint32_t holder;
 	_Atomic uint32_t nmi;
 	_Atomic uint32_t pending;
 	_Atomic uint32_t asleep;
+	struct port_frame *_Atomic frozen;
 	void *gs_base; /* what GS points at on this processor */
 };
+
+/* Once, by the program that boots the machine, before anything else here. False: *why says what the
+ * host lacks. */
+bool port_initialize(const char **why);
 
 struct port_thread; /* a host thread that runs kernel threads */
 
 /*
- * A host thread that will call entry(argument) when it is first given a baton by port_thread_switch.
- * `*stack_limit` and `*stack_base` get its stack (base is the high end). Returns 0 when the host has no more threads.
+ * At DISPATCH_LEVEL or above, or before the machine runs: a host thread that will call
+ * entry(argument) when it is first given a baton by port_thread_switch.
+ * `*stack_limit` and `*stack_base` get its stack (base is the high end). Returns 0 when the host
+ * has no more threads.
  */
-struct port_thread *port_thread_create(void (*entry)(void *argument), void *argument, void **stack_limit,
-				       void **stack_base);
+struct port_thread *port_thread_create(void (*entry)(void *argument), void *argument,
+				       void **stack_limit, void **stack_base);
 /*
- * Release the baton of `cpu` that `from` (the caller) holds, hand it to `to`, and sleep until some processor's
- * baton is handed to `from`. On return the caller holds that baton: GS set, holder published, latch and
- * pending tested (and signalled to itself if set). Caller at IRQL >= DISPATCH_LEVEL.
+ * Release the baton of `cpu` that `from` (the caller) holds, hand it to `to`, and sleep until some
+ * processor's baton is handed to `from`. On return the caller holds that baton: GS set, holder
+ * published, latch and pending tested (and signalled to itself if set). Caller at IRQL >=
+ * DISPATCH_LEVEL.
  */
 void port_thread_switch(struct port_cpu *cpu, struct port_thread *from, struct port_thread *to);
 /* The same, but `from` ends: its host thread goes back to the pool. */
-_Noreturn void port_thread_exit(struct port_cpu *cpu, struct port_thread *from, struct port_thread *to);
-/* Give the baton of a processor that nobody holds yet to `first`, from a thread without a baton or on another processor. */
+_Noreturn void port_thread_exit(struct port_cpu *cpu, struct port_thread *from,
+				struct port_thread *to);
+/* Give the baton of a processor that nobody holds yet to `first`, from a thread without a baton or
+ * on another processor. */
 void port_cpu_start(struct port_cpu *cpu, struct port_thread *first);
 
 /* Bits were set in cpu->pending: make its holder notice. NMI-safe. */
 void port_cpu_kick(struct port_cpu *cpu);
 /* The latch was set: interrupt the holder, whatever it does. NMI-safe. */
 void port_cpu_nmi(struct port_cpu *cpu);
-/* Sleep until cpu->pending is not 0. Called by the holder of `cpu` at PASSIVE_LEVEL (its idle thread). */
+/* Sleep until cpu->pending is not 0. Called by the holder of `cpu` at PASSIVE_LEVEL (its idle
+ * thread). */
 void port_cpu_idle(struct port_cpu *cpu);
 /* Let NMIs in again on the calling thread although its NMI handler has not returned (NMI-39). */
 void port_nmi_unblock(void);
-/* Stop whoever holds `cpu` for ever, at any instruction (bug check); returns when it stands still or after `wait_ns`. */
+/*
+ * Stop whoever holds `cpu` for ever, at any instruction, NMI callbacks too; true when it stands
+ * still (cpu->frozen is set), false after `wait_ns` or when the caller holds it. NMI-safe.
+ */
 bool port_cpu_freeze(struct port_cpu *cpu, uint64_t wait_ns);
+/* Sleep for ever: the machine has stopped. */
+_Noreturn void port_park(void);
 
-/* ---- Interrupted contexts ---------------------------------------------------------------------- */
+/* ---- Interrupted contexts ----------------------------------------------------------------------
+ */
 
 struct port_frame; /* what an interrupt or trap stopped; valid during the up-call */
 
@@ -119,27 +139,32 @@ struct port_regs {
 };
 
 void port_frame_read(const struct port_frame *frame, struct port_regs *regs);
+uint64_t port_frame_rip(const struct port_frame *frame);
 void port_frame_write(struct port_frame *frame, const struct port_regs *regs);
-/* The 512-byte FXSAVE area of the interrupted code (XMM at +160, MXCSR at +24); changes take effect. */
+/* The 512-byte FXSAVE area of the interrupted code (XMM at +160, MXCSR at +24); changes take
+ * effect. */
 void *port_frame_fxsave(struct port_frame *frame);
-/* True if `address` lies in an emulation stub; *original gets the driver's instruction that it stands for. */
+/* True if `address` lies in an emulation stub; *original gets the driver's instruction that it
+ * stands for. */
 bool port_stub_lookup(uint64_t address, uint64_t *original);
+/* True if `address` lies in the program's own code (the core and the port). */
+bool port_own_code(uint64_t address);
 /* Continue with these registers and this FXSAVE area (may be 0: left as is). */
 _Noreturn void port_context_resume(const struct port_regs *regs, const void *fxsave);
 
 enum port_trap_kind {
-	PORT_TRAP_PAGE_FAULT,       /* address, access */
-	PORT_TRAP_PROTECTION,       /* #GP: noncanonical address or the like */
+	PORT_TRAP_PAGE_FAULT, /* address, access */
+	PORT_TRAP_PROTECTION, /* #GP: noncanonical address or the like */
 	PORT_TRAP_DIVIDE,
 	PORT_TRAP_OVERFLOW_INTEGER, /* INT_MIN / -1 */
 	PORT_TRAP_BREAKPOINT,       /* int 3, RIP behind it */
 	PORT_TRAP_SINGLE_STEP,
-	PORT_TRAP_ILLEGAL,          /* #UD */
-	PORT_TRAP_FLOAT,            /* #XM, #MF; code = the MXCSR or FSW exception bits */
+	PORT_TRAP_ILLEGAL, /* #UD */
+	PORT_TRAP_FLOAT,   /* #XM, #MF; code = the MXCSR or FSW exception bits */
 	PORT_TRAP_ALIGNMENT,
-	PORT_TRAP_FAST_FAIL,        /* int 0x29; code = ECX */
-	PORT_TRAP_ASSERT,           /* int 0x2c */
-	PORT_TRAP_PRIVILEGED,       /* an instruction that a process cannot do; text names it */
+	PORT_TRAP_FAST_FAIL,  /* int 0x29; code = ECX */
+	PORT_TRAP_ASSERT,     /* int 0x2c */
+	PORT_TRAP_PRIVILEGED, /* an instruction that a process cannot do; text names it */
 };
 
 struct port_trap {
@@ -150,7 +175,8 @@ struct port_trap {
 	const char *text;
 };
 
-/* ---- Console and host --------------------------------------------------------------------------- */
+/* ---- Console and host ---------------------------------------------------------------------------
+ */
 
 enum port_stream {
 	PORT_STREAM_DEBUG,  /* DbgPrint: standard output */
@@ -158,20 +184,22 @@ enum port_stream {
 };
 
 /*
- * Queue text for a device thread to write; order is kept. `wait`: wait for room when the ring is full (else the text
- * is dropped, counted, and the loss reported). The caller is at HIGH_LEVEL or holds no baton. NMI-safe with wait false.
+ * Queue text for a device thread to write; order is kept. `wait`: wait for room when the ring is
+ * full (else the text is dropped, counted, and the loss reported). The caller is at HIGH_LEVEL or
+ * holds no baton. NMI-safe with wait false.
  */
 bool port_console_write(enum port_stream stream, const char *text, size_t size, bool wait);
 /* Wait until all that was queued is written (for at most 1 s). */
 void port_console_flush(void);
 
-/* Work that may block in the host, done by a device thread; ke_port_request_done is called there at the end. */
+/* Work that may block in the host, done by a device thread; ke_port_request_done is called there at
+ * the end. */
 enum port_operation {
-	PORT_FILE_OPEN,   /* path, flags -> handle, information = 0 opened, 1 created, 2 truncated */
-	PORT_FILE_CLOSE,  /* handle */
-	PORT_FILE_READ,   /* handle, buffer, size, offset -> information = bytes */
-	PORT_FILE_WRITE,  /* handle, buffer, size, offset (-1: append) -> information = bytes */
-	PORT_FILE_SIZE,   /* handle -> information = bytes */
+	PORT_FILE_OPEN,  /* path, flags -> handle, information = 0 opened, 1 created, 2 truncated */
+	PORT_FILE_CLOSE, /* handle */
+	PORT_FILE_READ,  /* handle, buffer, size, offset -> information = bytes */
+	PORT_FILE_WRITE, /* handle, buffer, size, offset (-1: append) -> information = bytes */
+	PORT_FILE_SIZE,  /* handle -> information = bytes */
 	PORT_FILE_RESIZE, /* handle, offset = new size */
 	PORT_FILE_FLUSH,  /* handle */
 	PORT_FILE_DELETE, /* path */
@@ -194,34 +222,41 @@ struct port_request {
 	void *buffer;
 	size_t size;
 	int64_t offset;
-	int error;            /* 0 or errno of the host */
+	int error; /* 0 or errno of the host */
 	uint64_t information;
 	struct port_request *next; /* the port's while submitted, then the core's */
 };
 
 void port_request_submit(struct port_request *request);
+/* The folder that paths are below. False: cannot be opened (errno in *error). No baton. */
+bool port_files_set(const char *folder, int *error);
 
 /* Threads that hold no baton (the program that booted the machine) wait and are woken here. */
 void port_host_wait(_Atomic uint32_t *word, uint32_t while_value, int64_t timeout_ns);
 void port_host_wake(_Atomic uint32_t *word); /* NMI-safe */
 
-/* ---- Up-calls: the core provides these ---------------------------------------------------------- */
+/* ---- Up-calls: the core provides these ----------------------------------------------------------
+ */
 
 /* Maskable interrupts are pending on `cpu`, which the caller holds; on the interrupted stack. */
 void ke_port_interrupt(struct port_cpu *cpu, struct port_frame *frame);
-/* A latched NMI was taken on `cpu`, which the caller holds; on the alternate stack; further NMIs blocked. */
+/* A latched NMI was taken on `cpu`, which the caller holds; on the alternate stack; further NMIs
+ * blocked. */
 void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame);
 /*
- * The holder of `cpu` trapped; on the alternate stack. Returns true when the frame was made fit to continue;
- * does not return from a bug check. False: the trap is not the machine's (the port lets the process die of it).
+ * The holder of `cpu` trapped; on the alternate stack. Returns true when the frame was made fit to
+ * continue; does not return from a bug check. False: the trap is not the machine's (the port lets
+ * the process die of it).
  */
 bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct port_frame *frame);
-/* CR8 and the interrupt flag, for emulated instructions of the calling holder. The write never delivers by
- * itself: it returns true when an interrupt became deliverable, and the port then kicks the caller. */
+/* CR8 and the interrupt flag, for emulated instructions of the calling holder. The write never
+ * delivers by itself: it returns true when an interrupt became deliverable, and the port then kicks
+ * the caller. */
 unsigned ke_port_cr8_read(void);
 bool ke_port_cr8_write(unsigned irql, uint64_t rip);
 bool ke_port_interrupt_flag(bool enable); /* returns as ke_port_cr8_write */
-/* On the clock device's thread: time is at or past the armed deadline. Returns the next deadline (ns) or UINT64_MAX. */
+/* On the clock device's thread: time is at or past the armed deadline. Returns the next deadline
+ * (ns) or UINT64_MAX. */
 uint64_t ke_port_clock(uint64_t now_ns);
 /* On a device thread: the request is complete. */
 void ke_port_request_done(struct port_request *request);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * void port_context_resume(const struct port_regs *regs, const void *fxsave)
+ *
+ * Load every register of port.h's struct port_regs and continue at regs->rip. The last steps go through the target's own
+ * stack, below its red zone: RFLAGS, RDI and RIP are put there, so an interrupt in between finds a valid stack.
+ */
+	.text
+	.globl port_context_resume
+	.type port_context_resume, @function
+port_context_resume:
+	pushq %rdi
+	pushq %rsi
+	subq $8, %rsp
+	call host_stack_abandon
+	addq $8, %rsp
+	popq %rsi
+	popq %rdi
+	testq %rsi, %rsi
+	jz 1f
+	fxrstor64 (%rsi)
+1:
+	movq 0x20(%rdi), %rax		/* rsp */
+	leaq -(128 + 24)(%rax), %rax
+	movq 0x88(%rdi), %rcx		/* rflags */
+	movq %rcx, (%rax)
+	movq 0x38(%rdi), %rcx		/* rdi */
+	movq %rcx, 8(%rax)
+	movq 0x80(%rdi), %rcx		/* rip */
+	movq %rcx, 16(%rax)
+	movq 0x08(%rdi), %rcx
+	movq 0x10(%rdi), %rdx
+	movq 0x18(%rdi), %rbx
+	movq 0x28(%rdi), %rbp
+	movq 0x30(%rdi), %rsi
+	movq 0x40(%rdi), %r8
+	movq 0x48(%rdi), %r9
+	movq 0x50(%rdi), %r10
+	movq 0x58(%rdi), %r11
+	movq 0x60(%rdi), %r12
+	movq 0x68(%rdi), %r13
+	movq 0x70(%rdi), %r14
+	movq 0x78(%rdi), %r15
+	movq %rax, %rsp
+	movq (%rdi), %rax
+	popfq
+	popq %rdi
+	ret $128			/* pops RIP and steps over the red zone: RSP is the target's */
+	.size port_context_resume, . - port_context_resume
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* host.h: what the files of the Linux port share. */
+#pragma once
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include "port/port.h"
+
+/*
+ * A host thread that runs kernel threads, one after the other.
+ * go    1: a baton was handed to it. Set by the giver (release), taken by the thread (acquire).
+ * cpu   whose baton. Written by the giver before go, and only while the thread holds none.
+ */
+struct port_thread {
+	_Atomic uint32_t go;
+	struct port_cpu *_Atomic cpu;
+	uint32_t tid;
+	void *gs_base; /* what this host thread's GS base is now */
+	void (*entry)(void *argument);
+	void *argument;
+	void *stack_limit, *stack_base;
+	void *alternate;
+	struct port_thread *next_free;
+};
+
+extern __thread struct port_thread *host_self __attribute__((tls_model("initial-exec")));
+
+/* Signals. A standard signal for NMIs: one running, one pending, the rest coalesce. */
+#define HOST_SIGNAL_NMI       SIGUSR1
+#define HOST_SIGNAL_INTERRUPT SIGUSR2
+#define HOST_SIGNAL_FREEZE    SIGXCPU
+
+#define HOST_STACK_SIZE     (256u << 10)
+#define HOST_ALTERNATE_SIZE (128u << 10)
+
+/* System calls without libc's wrappers: no errno, no cancellation points. Negative errno on
+ * failure. */
+static inline long host_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	long result;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+long host_futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *absolute);
+void host_futex_wake(_Atomic uint32_t *word, int count);
+void host_tgkill(uint32_t tid, int signal);
+
+/* True if the calling thread holds the baton of the processor it was last given. */
+struct port_cpu *host_held_cpu(void);
+/* The calling thread leaves its present frames for good. */
+void host_stack_abandon(void);
+
+/* Give a device thread its name and keep the machine's signals away from it. */
+bool host_device_start(void *(*main)(void *), const char *name);
+
+void host_on_trap(int number, siginfo_t *info, void *context);
+bool host_signals_install(void);
+void host_signals_prepare_thread(struct port_thread *thread);
+bool host_threads_start(void);
+bool host_clock_start(void);
+bool host_console_start(void);
+bool host_request_start(void);
