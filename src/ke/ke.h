@@ -2,9 +2,10 @@
 /*
  * ke.h: what the kernel's heart offers to the rest of the core.
  *
- * Lock order (outermost first): a part's own PASSIVE-level locks, then locks taken at DISPATCH_LEVEL (struct
- * ke_lock) of ex, mm, io, ob, then the dispatcher lock, then a processor's DPC lock (HIGH_LEVEL). No lock is
- * ever taken by an NMI, an interrupt above DISPATCH_LEVEL, or a device thread.
+ * Lock order (outermost first): a part's own PASSIVE-level locks, then locks taken at
+ * DISPATCH_LEVEL (struct ke_lock) of ex, mm, io, ob, then the dispatcher lock, then a processor's
+ * DPC lock (HIGH_LEVEL). No lock is ever taken by an NMI, an interrupt above DISPATCH_LEVEL, or a
+ * device thread.
  */
 #pragma once
 
@@ -16,8 +17,8 @@
 #include "port/port.h"
 
 /* ---- Interrupt request levels (x64) ---- */
-#define KE_CLOCK_LEVEL 13
-#define KE_IPI_LEVEL   14
+#define KE_CLOCK_LEVEL  13
+#define KE_IPI_LEVEL    14
 #define KE_DEVICE_LEVEL 5 /* completions of host requests, commands from the host */
 
 #define KE_MAXIMUM_PROCESSORS 1280 /* 20 groups of 64 (DEF-15) */
@@ -49,39 +50,43 @@ struct ke_wait_block {
 _Static_assert(sizeof(struct ke_wait_block) <= 0x30, "KWAIT_BLOCK is 0x30 bytes");
 
 /*
- * KTHREAD and ETHREAD are one object (DEF-48). Offsets that drivers read without a call are asserted in
- * ke/thread.c (DEF-49). Fields below `own` are written by the thread itself or under the dispatcher lock.
+ * KTHREAD and ETHREAD are one object (DEF-48). Offsets that drivers read without a call are
+ * asserted in ke/thread.c (DEF-49). Fields below `own` are written by the thread itself or under
+ * the dispatcher lock.
  */
 struct _KTHREAD {
 	DISPATCHER_HEADER Header; /* 000: signalled when the thread ends */
 	uint8_t pad018[0x10];
-	void *InitialStack;       /* 028 */
-	void *StackLimit;         /* 030 */
-	void *StackBase;          /* 038 */
+	void *InitialStack; /* 028 */
+	void *StackLimit;   /* 030 */
+	void *StackBase;    /* 038 */
 	uint8_t pad040[0x34];
-	ULONG MiscFlags;          /* 074 */
+	ULONG MiscFlags; /* 074 */
 	uint8_t pad078[0x18];
-	KTRAP_FRAME *TrapFrame;   /* 090 (DEF-27) */
-	LIST_ENTRY apc_list[2];   /* 098: kernel, user; dispatcher lock */
-	PKPROCESS Process;        /* 0B8 */
+	KTRAP_FRAME *TrapFrame; /* 090 (DEF-27) */
+	LIST_ENTRY apc_list[2]; /* 098: kernel, user; dispatcher lock */
+	PKPROCESS Process;      /* 0B8 */
 	uint8_t pad0c0[0xc4];
-	volatile UCHAR State;     /* 184: enum ke_thread_state */
+	volatile UCHAR State; /* 184: enum ke_thread_state */
 	uint8_t pad185;
-	KIRQL WaitIrql;           /* 186 */
+	KIRQL WaitIrql; /* 186 */
 	uint8_t pad187[0xab];
-	CCHAR PreviousMode;       /* 232 */
+	CCHAR PreviousMode; /* 232 */
 	uint8_t pad233[0xc5];
 	LIST_ENTRY ThreadListEntry; /* 2F8: ps */
 	uint8_t pad308[0x148];
-	void *StartAddress;       /* 450: the driver's start routine */
+	void *StartAddress; /* 450: the driver's start routine */
 
 	/* own */
 	struct port_thread *port;
 	struct ke_processor *processor; /* where it runs or ran last */
-	struct ke_call_record *records; /* newest DDI call or callout (ke/callout.h); own thread only */
+	struct port_frame
+		*interrupt_frame; /* what the innermost interrupt on this thread stopped */
+	struct ke_call_record
+		*records; /* newest DDI call or callout (ke/callout.h); own thread only */
 	LIST_ENTRY ready_entry;
-	GROUP_AFFINITY affinity;        /* where it may run */
-	GROUP_AFFINITY user_affinity;   /* what Revert returns to */
+	GROUP_AFFINITY affinity;      /* where it may run */
+	GROUP_AFFINITY user_affinity; /* what Revert returns to */
 	bool affinity_is_system;
 	int8_t priority, base_priority; /* 0..31 */
 	int32_t quantum;                /* clock interrupts left */
@@ -92,26 +97,28 @@ struct _KTHREAD {
 	uint32_t wait_count;
 	NTSTATUS wait_status;
 	bool alertable, alerted;
+	bool wait_next; /* KeSetEvent(.., TRUE): the dispatcher lock is held for the next wait */
 	KPROCESSOR_MODE wait_mode;
 	uint8_t wait_reason;
 	KTIMER wait_timer;
-	LIST_ENTRY mutants;             /* owned mutexes */
+	LIST_ENTRY mutants; /* owned mutexes */
 	/* APCs (dispatcher lock); `apc_pending` is also read without it */
 	_Atomic bool apc_pending;
 	bool apc_inserting_closed;
 	bool in_special_apc, in_normal_apc;
-	int32_t kernel_apc_disable;     /* critical regions: 0 or negative, as documented */
-	int32_t special_apc_disable;    /* guarded regions */
+	int32_t kernel_apc_disable;  /* critical regions: 0 or negative, as documented */
+	int32_t special_apc_disable; /* guarded regions */
 	/* start */
 	void (*start)(void *context);
 	void *start_context;
-	struct ldr_image *image;        /* the driver it belongs to, 0 for our own */
+	struct ldr_image *image; /* the driver it belongs to, 0 for our own */
 	NTSTATUS exit_status;
 	CLIENT_ID client_id;
+	bool interrupts_off; /* cli, while it does not run */
 	bool system_thread;
 	bool terminating;
-	void *callback_depth;           /* NDK: consumer callbacks that run on this thread */
-	uint8_t tail[0x200];            /* stray reads of build-dependent fields stay inside (DEF-49) */
+	void *callback_depth; /* NDK: consumer callbacks that run on this thread */
+	uint8_t tail[0x200];  /* stray reads of build-dependent fields stay inside (DEF-49) */
 };
 
 static inline PKTHREAD ke_thread(void)
@@ -124,56 +131,61 @@ static inline PKTHREAD ke_thread(void)
 /* ---- Processors ---- */
 
 struct ke_dpc_queue {
-	_Atomic(KDPC *) incoming; /* pushed without a lock, in any context; drained by the owner of `lock` */
+	_Atomic(KDPC *) incoming; /* pushed without a lock, in any context; drained by the owner of
+				     `lock` */
 	_Atomic uint32_t lock;    /* HIGH_LEVEL */
 	LIST_ENTRY list;          /* ready to run, in order; under `lock` */
 	_Atomic uint32_t depth;
-	KDPC *_Atomic running;
-	_Atomic uint64_t retired; /* DPC routines that have returned, for KeFlushQueuedDpcs */
-	_Atomic uint64_t inserted;
 };
 
 /*
- * A virtual processor. GS points at it. Offsets up to 0x1A8 are those that headers and drivers read (DEF-38).
- * Unless a member says otherwise, only the holder of the baton touches it.
+ * A virtual processor. GS points at it. Offsets up to 0x1A8 are those that headers and drivers read
+ * (DEF-38). Unless a member says otherwise, only the holder of the baton touches it.
  */
 struct ke_processor {
-	void *gdt_base;             /* 000 */
-	void *tss_base;             /* 008 */
-	void *user_rsp;             /* 010 */
-	struct ke_processor *self;  /* 018 */
-	void *current_prcb;         /* 020: self + 0x180 */
+	void *gdt_base;            /* 000 */
+	void *tss_base;            /* 008 */
+	void *user_rsp;            /* 010 */
+	struct ke_processor *self; /* 018 */
+	void *current_prcb;        /* 020: self + 0x180 */
 	uint8_t pad028[0x10];
-	void *idt_base;             /* 038 */
+	void *idt_base; /* 038 */
 	uint8_t pad040[0x10];
-	volatile uint8_t irql;      /* 050: the IRQL itself */
+	volatile uint8_t irql; /* 050: the IRQL itself */
 	uint8_t pad051[0x12f];
-	ULONG mxcsr;                /* 180 */
-	uint8_t legacy_number;      /* 184: number, read as a word */
-	uint8_t pad185;             /* 185: 0 */
+	ULONG mxcsr;           /* 180 */
+	uint8_t legacy_number; /* 184: number, read as a word */
+	uint8_t pad185;        /* 185: 0 */
 	uint8_t pad186[2];
-	PKTHREAD current;           /* 188 */
-	PKTHREAD next;              /* 190: standby; dispatcher lock */
-	PKTHREAD idle;              /* 198 */
+	PKTHREAD current; /* 188 */
+	PKTHREAD next;    /* 190: standby; dispatcher lock */
+	PKTHREAD idle;    /* 198 */
 	uint8_t pad1a0[4];
-	ULONG prcb_number;          /* 1A4 */
+	ULONG prcb_number; /* 1A4 */
 
-	struct port_cpu port;       /* see port.h */
-	uint32_t index;             /* system-wide, fixed */
-	PROCESSOR_NUMBER number;    /* group and number, fixed */
-	_Atomic bool active;        /* counts and masks include it */
+	struct port_cpu port;         /* see port.h */
+	uint32_t index;               /* system-wide, fixed */
+	PROCESSOR_NUMBER number;      /* group and number, fixed */
+	_Atomic bool active;          /* counts and masks include it */
 	volatile bool interrupts_off; /* cli */
-	bool resched;               /* dispatcher lock: look at the ready queues */
-	bool quantum_end;           /* own */
-	bool in_dpc;                /* DPC routines run below */
+	bool resched;                 /* dispatcher lock: look at the ready queues */
+	_Atomic bool tick;            /* set by the clock device: a quantum tick has passed */
+	bool quantum_end;             /* own */
+	PKTHREAD gone;                /* dispatcher lock: ended here, its object not yet released */
+	bool in_dpc;                  /* DPC routines run below */
 	_Atomic bool frozen;
-	/* NMI: `nmi_sequence` is odd while a dispatch runs. Written by the own NMI handler, read by all (registry grace). */
+	/* NMI: `nmi_sequence` is odd while a dispatch runs. Written by the own NMI handler, read by
+	 * all (registry grace). */
 	_Atomic uint64_t nmi_sequence;
 	struct port_frame *nmi_frame; /* own: what the running NMI interrupted */
 	_Atomic uint64_t nmi_sent, nmi_delivered, nmi_coalesced;
-	uint64_t nmi_rip;           /* own: where the last NMI hit */
+	/* Where the last NMI hit. Own; read by others once the dispatch is over (nmi_sequence). */
+	uint64_t nmi_rip;
+	uint64_t nmi_driver_address; /* if nmi_trace: innermost driver address on the interrupted
+					stack */
 	PKTHREAD nmi_thread;
 	uint8_t nmi_irql;
+	_Atomic bool nmi_trace;
 	struct ke_dpc_queue dpcs;
 	uint64_t dpc_started_ns;
 	_Atomic uint32_t ipi_round; /* ke/ipi.c */
@@ -214,7 +226,8 @@ struct ke_processor *ke_processor_find(USHORT group, UCHAR number); /* 0: none s
 
 /* ---- IRQL ---- */
 
-/* Raise to `irql` (not below the current one) and lower back; lowering delivers what became deliverable. */
+/* Raise to `irql` (not below the current one) and lower back; lowering delivers what became
+ * deliverable. */
 static inline KIRQL ke_irql_raise(KIRQL irql)
 {
 	KIRQL old = ke_irql();
@@ -222,18 +235,21 @@ static inline KIRQL ke_irql_raise(KIRQL irql)
 	return old;
 }
 void ke_irql_lower(KIRQL irql);
-/* Request an interrupt at `level` on a processor. NMI-safe. */
+/* Request an interrupt at `level` on a processor. NMI-safe, also without a baton. */
 void ke_interrupt_request(struct ke_processor *processor, KIRQL level);
+/* On a baton, for its own processor: taken before the return, or when the IRQL drops below `level`.
+ */
+void ke_interrupt_request_self(KIRQL level);
 
 /* ---- The core's own spin locks: at DISPATCH_LEVEL or above, never in an NMI ---- */
 
 struct ke_lock {
-	_Atomic uint32_t held;
+	_Atomic uint32_t held; /* 0, or the holder's processor index + 1 */
 };
 void ke_lock_acquire(struct ke_lock *lock);
 void ke_lock_release(struct ke_lock *lock);
-KIRQL ke_lock_raise(struct ke_lock *lock);              /* raise to DISPATCH_LEVEL, acquire */
-void ke_lock_lower(struct ke_lock *lock, KIRQL old);    /* release, lower */
+KIRQL ke_lock_raise(struct ke_lock *lock);           /* raise to DISPATCH_LEVEL, acquire */
+void ke_lock_lower(struct ke_lock *lock, KIRQL old); /* release, lower */
 
 /* ---- The dispatcher ---- */
 
@@ -243,7 +259,11 @@ void ke_dispatcher_unlock(KIRQL old);
 void ke_object_signal(DISPATCHER_HEADER *object, KPRIORITY increment);
 /* With the dispatcher lock held: give a wait that is under way this result (APC, alert). */
 void ke_thread_unwait(PKTHREAD thread, NTSTATUS status, KPRIORITY increment);
-/* With the dispatcher lock held: the thread's priority or affinity changed; move it where it belongs. */
+/*
+ * With the dispatcher lock held: the thread's priority or affinity changed; move it where it
+ * belongs. When it is the running thread the switch comes with the unlock, if the IRQL drops below
+ * DISPATCH_LEVEL.
+ */
 void ke_thread_requeue(PKTHREAD thread);
 void ke_object_initialize(DISPATCHER_HEADER *object, UCHAR type, LONG state);
 
@@ -259,14 +279,16 @@ enum {
 };
 
 /*
- * Make a thread that runs start(context) at PASSIVE_LEVEL; the object (allocated by ps) has been zeroed. It becomes
- * ready by ke_thread_ready. Returns STATUS_INSUFFICIENT_RESOURCES when the host has no more threads.
+ * Make a thread that runs start(context) at PASSIVE_LEVEL; the object (allocated by ps) has been
+ * zeroed. It becomes ready by ke_thread_ready. Returns STATUS_INSUFFICIENT_RESOURCES when the host
+ * has no more threads.
  */
 NTSTATUS ke_thread_initialize(PKTHREAD thread, void (*start)(void *), void *context);
 void ke_thread_ready(PKTHREAD thread);
 /* End the calling thread: signals the object. ps has done its part before. */
 _Noreturn void ke_thread_exit(NTSTATUS status);
-/* Called on the exiting processor after the thread has left its stack for good (ps: drop the reference). */
+/* Called on the exiting processor after the thread has left its stack for good (ps: drop the
+ * reference). */
 extern void (*ke_thread_gone)(PKTHREAD thread);
 
 /* ---- Callback registry (DESIGN.md decision 3): see ke/registry.h ---- */

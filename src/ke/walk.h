@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walk.h: walk a kernel thread's stack, through drivers (by their unwind data) and the core (by frame pointers and call
- * records). Any IRQL, NMI too; bounded; never faults, whatever the registers and the stack contain.
+ * walk.h: walk a kernel thread's stack, through drivers (by their unwind data) and the core (by
+ * frame pointers and call records). Any IRQL, NMI too; bounded; never faults, whatever the
+ * registers and the stack contain.
  *
  *     struct ke_walk walk;
  *     ke_walk_begin(&walk, thread, &regs);
@@ -17,10 +18,10 @@ struct ldr_image;
 
 struct ke_walk {
 	/* the frame that ke_walk_next found */
-	uint64_t address;               /* instruction, or return address */
-	uint64_t stack;                 /* RSP there */
-	const struct ldr_image *image;  /* driver that holds it; 0: the core (or nowhere) */
-	bool exact;                     /* `address` was about to execute; false: it is a return address */
+	uint64_t address;              /* instruction, or return address */
+	uint64_t stack;                /* RSP there */
+	const struct ldr_image *image; /* driver that holds it; 0: the core (or nowhere) */
+	bool exact; /* `address` was about to execute; false: it is a return address */
 
 	/* the walk's own */
 	struct port_regs regs;
@@ -32,8 +33,8 @@ struct ke_walk {
 };
 
 /*
- * Walk `thread` from `regs`, which count as interrupted there; regs 0: from the caller of this function, which is the
- * calling thread. The thread is the calling one, or one that stands still.
+ * Walk `thread` from `regs`, which count as interrupted there; regs 0: from the caller of this
+ * function, which is the calling thread. The thread is the calling one, or one that stands still.
  */
 void ke_walk_begin(struct ke_walk *walk, PKTHREAD thread, const struct port_regs *regs);
 /* From the driver that called the DDI that runs now (newest call record), for thunked DDIs. */

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* internal.h: what the files of ke share among themselves. */
+#pragma once
+
+#include "ke/callout.h"
+#include "ke/ke.h"
+#include "ke/machine.h"
+#include "ke/request.h"
+#include "mm/mm.h"
+#include "rtl/rtl.h"
+#include "vf/vf.h"
+
+/* processor.c */
+bool ke_processors_initialize(uint32_t maximum, uint32_t group_size);
+void ke_processor_prepare(struct ke_processor *processor, uint32_t index);
+void ke_processor_activate(struct ke_processor *processor);
+
+/* irql.c */
+void ke_interrupt_deliver(KIRQL irql);
+
+/* Interrupts, by level; called at that level on the processor. */
+void ke_ipi_interrupt(struct ke_processor *self);   /* ipi.c */
+void ke_clock_interrupt(struct ke_processor *self); /* timer.c */
+void ke_device_interrupt(void);                     /* request.c */
+void ke_dispatch_interrupt(void);                   /* sched.c */
+void ke_apc_deliver(void);                          /* apc.c */
+
+/* sched.c */
+void ke_scheduler_initialize(void);
+/* With the dispatcher lock held, the calling thread's State set and the thread queued where it
+ * belongs (or nowhere). */
+void ke_switch_away(void);
+/* With the dispatcher lock held. */
+void ke_thread_make_ready(PKTHREAD thread);
+/*
+ * A processor that nobody runs on begins to run `thread` (its idle thread, or the boot thread),
+ * which nobody scheduled. At DISPATCH_LEVEL, or before the machine runs. False: the host has no
+ * more threads.
+ */
+bool ke_processor_run(struct ke_processor *processor, PKTHREAD thread, void (*start)(void *),
+		      void *context);
+#define KE_QUANTUM_TICK_NS 10000000u
+extern _Atomic uint32_t ke_ready_count;
+extern _Atomic uint64_t ke_idle_mask[KE_MAXIMUM_GROUPS];
+
+/* timer.c; with the dispatcher lock held */
+void ke_timer_insert(KTIMER *timer, LARGE_INTEGER due);
+bool ke_timer_remove(KTIMER *timer);
+void ke_timers_expire(void); /* without it, at DISPATCH_LEVEL */
+uint64_t ke_interrupt_time(void);
+
+/* dpc.c */
+void ke_dpc_run(struct ke_processor *self);
+
+/* wait.c */
+/* With the dispatcher lock held: a kernel APC is deliverable to a thread that waits below
+ * APC_LEVEL. */
+void ke_wait_interrupt(PKTHREAD thread);
+/* After a signal: unlock, or with `wait` keep the lock for the calling thread's next wait. */
+void ke_wait_next(KIRQL old, bool wait);
+
+/* apc.c: a kernel APC could be delivered to this thread now, were its IRQL below APC_LEVEL.
+ * Dispatcher lock held. */
+bool ke_apc_deliverable(PKTHREAD thread);
+
+/* thread.c */
+void ke_thread_prepare(PKTHREAD thread, void (*start)(void *), void *context);
+
+/* mutex.c; with the dispatcher lock held: the thread ends and owns mutexes */
+void ke_mutants_abandon(PKTHREAD thread);

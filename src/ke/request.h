@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* request.h: commands that threads of the host give to the machine; see request.c. */
+#pragma once
+
+#include "ke/ke.h"
+
+/* Lives in the host thread's memory until `done` is 1; its run() is called by the control thread at
+ * PASSIVE_LEVEL. */
+struct ke_command {
+	void (*run)(struct ke_command *command);
+	struct ke_command *next;
+	_Atomic uint32_t done; /* 1 when it has run; futex of the host thread */
+};
+
+void ke_request_initialize(void);
+/* From a thread without a baton. */
+void ke_command_post(struct ke_command *command);
+/* The control thread: wait for commands; returns those that came, linked by next, newest first. */
+struct ke_command *ke_command_wait(void);

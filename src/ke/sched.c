@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sched.c: the dispatcher: which thread runs on which processor.
+ *
+ * One dispatcher lock, taken at DISPATCH_LEVEL, guards ready queues, thread states, waits, timers
+ * and every processor's `next`. It is held across a switch: the thread that leaves passes it to the
+ * thread that comes, which releases it. Interrupts above DISPATCH_LEVEL take no lock.
+ *
+ * A thread that becomes ready goes, in this order, to an idle processor of its affinity (the one
+ * where it ran last if that is idle), to the processor whose thread has the lowest priority if that
+ * is lower than its own, or into the ready queue of its priority. `next` is the standby thread of a
+ * processor; DISPATCH_LEVEL interrupts make it look. A processor whose current thread is its idle
+ * thread and that has no `next` has its bit in ke_idle_mask.
+ *
+ * Quantum: while threads wait in ready queues the clock device interrupts busy processors every
+ * QUANTUM_TICK_NS (timer.c); at the end of its quantum a thread makes way for another of at least
+ * its priority.
+ */
+#include "ke/internal.h"
+
+#define QUANTUM_TICKS 2
+
+static struct ke_lock dispatcher;
+static LIST_ENTRY ready[32];
+static uint32_t ready_mask; /* bit p: ready[p] is not empty */
+_Atomic uint32_t ke_ready_count;
+_Atomic uint64_t ke_idle_mask[KE_MAXIMUM_GROUPS];
+void (*ke_thread_gone)(PKTHREAD thread);
+
+void ke_scheduler_initialize(void)
+{
+	for (int i = 0; i < 32; i++)
+		InitializeListHead(&ready[i]);
+}
+
+static inline uint64_t bit_of(const struct ke_processor *p)
+{
+	return 1ull << p->number.Number;
+}
+
+static bool allowed(PKTHREAD thread, const struct ke_processor *p)
+{
+	return thread->affinity.Group == p->number.Group && (thread->affinity.Mask & bit_of(p));
+}
+
+/* ---- Ready queues; dispatcher lock held ---- */
+
+static void queue_insert(PKTHREAD thread, bool front)
+{
+	LIST_ENTRY *list = &ready[thread->priority];
+	thread->State = KE_THREAD_READY;
+	if (front)
+		InsertHeadList(list, &thread->ready_entry);
+	else
+		InsertTailList(list, &thread->ready_entry);
+	ready_mask |= 1u << thread->priority;
+	if (atomic_fetch_add(&ke_ready_count, 1) == 0)
+		port_clock_arm(port_time_ns() + KE_QUANTUM_TICK_NS);
+}
+
+static void queue_remove(PKTHREAD thread)
+{
+	RemoveEntryList(&thread->ready_entry);
+	for (int i = 0; i < 32; i++) {
+		if (IsListEmpty(&ready[i]))
+			ready_mask &= ~(1u << i);
+	}
+	atomic_fetch_sub(&ke_ready_count, 1);
+}
+
+/* The best ready thread that may run on `p` with a priority of at least `floor`; taken out of its
+ * queue. */
+static PKTHREAD queue_take(const struct ke_processor *p, int floor)
+{
+	for (uint32_t mask = ready_mask; mask;) {
+		int priority = 31 - __builtin_clz(mask);
+		if (priority < floor)
+			break;
+		mask &= ~(1u << priority);
+		for (LIST_ENTRY *e = ready[priority].Flink; e != &ready[priority]; e = e->Flink) {
+			PKTHREAD thread = CONTAINING_RECORD(e, KTHREAD, ready_entry);
+			if (allowed(thread, p)) {
+				queue_remove(thread);
+				return thread;
+			}
+		}
+	}
+	return NULL;
+}
+
+static void standby(struct ke_processor *p, PKTHREAD thread)
+{
+	thread->State = KE_THREAD_STANDBY;
+	thread->processor = p;
+	p->next = thread;
+	atomic_fetch_and(&ke_idle_mask[p->number.Group], ~bit_of(p));
+	if (p == ke_this())
+		atomic_fetch_or(&p->port.pending,
+				1u << DISPATCH_LEVEL); /* taken when the lock's holder lowers */
+	else
+		ke_interrupt_request(p, DISPATCH_LEVEL);
+}
+
+static struct ke_processor *pick_idle(PKTHREAD thread)
+{
+	USHORT group = thread->affinity.Group;
+	uint64_t idle = atomic_load(&ke_idle_mask[group]) & thread->affinity.Mask;
+	if (!idle)
+		return NULL;
+	struct ke_processor *last = thread->processor;
+	if (last && last->number.Group == group && (idle & bit_of(last)))
+		return last;
+	return ke_processor_find(group, (UCHAR)__builtin_ctzll(idle));
+}
+
+static struct ke_processor *pick_weaker(PKTHREAD thread)
+{
+	struct ke_processor *weakest = NULL;
+	int lowest = thread->priority;
+	for (uint64_t mask = thread->affinity.Mask; mask; mask &= mask - 1) {
+		struct ke_processor *p =
+			ke_processor_find(thread->affinity.Group, (UCHAR)__builtin_ctzll(mask));
+		if (!p || !atomic_load(&p->active))
+			continue;
+		PKTHREAD runs = p->next ? p->next : p->current;
+		int priority = runs == p->idle ? -1 : runs->priority;
+		if (priority < lowest) {
+			lowest = priority;
+			weakest = p;
+		}
+	}
+	return weakest;
+}
+
+static void make_ready(PKTHREAD thread, bool front)
+{
+	struct ke_processor *p = pick_idle(thread);
+	if (!p)
+		p = pick_weaker(thread);
+	if (!p) {
+		queue_insert(thread, front);
+		return;
+	}
+	PKTHREAD displaced = p->next;
+	standby(p, thread);
+	if (displaced)
+		make_ready(displaced, true);
+}
+
+/* ---- Switching ---- */
+
+/* A thread that ended passed the lock on and cannot clean up after itself: whoever releases the
+ * lock next does. */
+static void release(void)
+{
+	struct ke_processor *self = ke_this();
+	PKTHREAD gone = self->gone;
+	self->gone = NULL;
+	ke_lock_release(&dispatcher);
+	if (gone)
+		ke_thread_gone(gone);
+}
+
+/* Where a new thread begins: on the other side of a switch, with the dispatcher lock. */
+static void thread_begin(void *argument)
+{
+	PKTHREAD thread = argument;
+	release();
+	ke_irql_lower(PASSIVE_LEVEL);
+	thread->start(thread->start_context);
+	ke_thread_exit(STATUS_SUCCESS);
+}
+
+/* Where the first thread of a processor begins: nobody passed it a lock. */
+static void first_begin(void *argument)
+{
+	PKTHREAD thread = argument;
+	ke_irql_lower(PASSIVE_LEVEL);
+	thread->start(thread->start_context);
+}
+
+static PKTHREAD pick_next(struct ke_processor *self)
+{
+	PKTHREAD next = self->next;
+	self->next = NULL;
+	if (!next)
+		next = queue_take(self, 0);
+	if (!next) {
+		next = self->idle;
+		atomic_fetch_or(&ke_idle_mask[self->number.Group], bit_of(self));
+	}
+	return next;
+}
+
+void ke_switch_away(void)
+{
+	struct ke_processor *self = ke_this();
+	PKTHREAD from = self->current;
+	PKTHREAD next = pick_next(self);
+	uint64_t now = port_time_ns();
+
+	from->cpu_time_ns += now - from->switched_in_ns;
+	next->switched_in_ns = now;
+	next->State = KE_THREAD_RUNNING;
+	next->processor = self;
+	next->quantum = QUANTUM_TICKS;
+	self->quantum_end = false;
+	if (next == from)
+		return;
+	bool off = self->interrupts_off;
+	self->interrupts_off = next->interrupts_off;
+	from->interrupts_off = off;
+	self->current = next;
+	if (from->State == KE_THREAD_TERMINATED) {
+		self->gone = from;
+		port_thread_exit(&self->port, from->port, next->port);
+	}
+	port_thread_switch(&self->port, from->port, next->port);
+	if (atomic_load(&from->apc_pending))
+		atomic_fetch_or(&ke_this()->port.pending, 1u << APC_LEVEL);
+}
+
+/* DISPATCH_LEVEL interrupt: DPCs, due timers, then another thread if one must run. */
+void ke_dispatch_interrupt(void)
+{
+	struct ke_processor *self = ke_this();
+	ke_dpc_run(self);
+	ke_timers_expire();
+	if (!self->next && !self->quantum_end && !self->resched)
+		return;
+	ke_lock_acquire(&dispatcher);
+	PKTHREAD current = self->current;
+	bool expired = self->quantum_end;
+	self->quantum_end = self->resched = false;
+	if (current != self->idle) {
+		if (expired && current->priority > current->base_priority)
+			current->priority--; /* a boost decays */
+		int floor = expired ? current->priority : current->priority + 1;
+		bool must_leave = !allowed(current, self);
+		if (!self->next)
+			self->next = queue_take(self, must_leave ? 0 : floor);
+		if (self->next || must_leave) {
+			make_ready(current, !expired);
+			ke_switch_away();
+		} else {
+			current->quantum = QUANTUM_TICKS;
+		}
+	} else if (self->next) {
+		ke_switch_away();
+	}
+	release();
+}
+
+/* ---- For the rest of the core ---- */
+
+KIRQL ke_dispatcher_lock(void)
+{
+	return ke_lock_raise(&dispatcher);
+}
+
+void ke_dispatcher_unlock(KIRQL old)
+{
+	release();
+	ke_irql_lower(old);
+}
+
+void ke_thread_make_ready(PKTHREAD thread)
+{
+	make_ready(thread, false);
+}
+
+void ke_thread_requeue(PKTHREAD thread)
+{
+	struct ke_processor *p = thread->processor;
+	switch (thread->State) {
+	case KE_THREAD_READY:
+		queue_remove(thread);
+		make_ready(thread, false);
+		break;
+	case KE_THREAD_STANDBY:
+		if (p->next == thread)
+			p->next = NULL;
+		make_ready(thread, false);
+		if (!p->next && p->current == p->idle)
+			atomic_fetch_or(&ke_idle_mask[p->number.Group], bit_of(p));
+		break;
+	case KE_THREAD_RUNNING:
+		p->resched = true;
+		if (p == ke_this())
+			atomic_fetch_or(&p->port.pending, 1u << DISPATCH_LEVEL);
+		else
+			ke_interrupt_request(p, DISPATCH_LEVEL);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool thread_attach(PKTHREAD thread, void (*begin)(void *))
+{
+	thread->port = port_thread_create(begin, thread, &thread->StackLimit, &thread->StackBase);
+	thread->InitialStack = thread->StackBase;
+	return thread->port != NULL;
+}
+
+NTSTATUS ke_thread_initialize(PKTHREAD thread, void (*start)(void *), void *context)
+{
+	ke_thread_prepare(thread, start, context);
+	KIRQL old = ke_irql_raise(DISPATCH_LEVEL);
+	bool attached = thread_attach(thread, thread_begin);
+	ke_irql_lower(old);
+	return attached ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
+}
+
+void ke_thread_ready(PKTHREAD thread)
+{
+	KIRQL old = ke_dispatcher_lock();
+	make_ready(thread, false);
+	ke_dispatcher_unlock(old);
+}
+
+bool ke_processor_run(struct ke_processor *processor, PKTHREAD thread, void (*start)(void *),
+		      void *context)
+{
+	ke_thread_prepare(thread, start, context);
+	if (!thread_attach(thread, first_begin))
+		return false;
+	thread->State = KE_THREAD_RUNNING;
+	thread->processor = processor;
+	thread->quantum = QUANTUM_TICKS;
+	thread->switched_in_ns = port_time_ns();
+	processor->current = thread;
+	if (thread == processor->idle)
+		atomic_fetch_or(&ke_idle_mask[processor->number.Group], bit_of(processor));
+	port_cpu_start(&processor->port, thread->port);
+	return true;
+}
