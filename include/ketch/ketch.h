@@ -2,8 +2,9 @@
 /*
  * ketch.h: boot a machine in this process and stage events for drivers.
  *
- * One process is one machine; it boots once. All functions are called by host threads of the program (not by drivers), and
- * block until the machine has done what they ask, a bug check stopped it, or the time limit passed.
+ * One process is one machine; it boots once. All functions are called by host threads of the
+ * program (not by drivers), and block until the machine has done what they ask, a bug check stopped
+ * it, or the time limit passed.
  */
 #pragma once
 
@@ -19,7 +20,7 @@ struct ketch_options {
 	uint32_t group_size;         /* processors per group, 1..64 */
 	enum ketch_verify verify;
 	bool ignore_unhandled_nmi;
-	bool allow_missing; /* imports */
+	bool allow_missing;  /* imports */
 	uint32_t timeout_ms; /* for the whole run; 0: none */
 };
 
@@ -43,16 +44,21 @@ bool ketch_files_set(const char *folder);
  * Load an image (file name without folder, contents) and run its DriverEntry in a system thread.
  * KETCH_REFUSED: *status is the loader's (message set) or DriverEntry's.
  */
-enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t size, uint32_t *status);
-/* The same up to but without DriverEntry, and taken back at once: for `ketch imports` and benchmarks. */
+enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t size,
+				     uint32_t *status);
+/* Run DriverUnload and take the image away. KETCH_REFUSED: no such driver, or it cannot be unloaded
+ * (*status). */
 enum ketch_outcome ketch_driver_unload(const char *name, uint32_t *status);
 
 /* Where and how an NMI ended. */
 struct ketch_nmi {
 	bool delivered; /* false: coalesced */
+	bool idle;      /* the processor had nothing to run */
 	uint32_t processor;
-	uint8_t irql;
-	uint64_t rip; /* interrupted instruction */
+	uint8_t irql;            /* of the interrupted code */
+	uint64_t rip;            /* interrupted instruction */
+	uint64_t driver_address; /* the innermost address in a driver on the interrupted stack; 0:
+				    none */
 };
 /* Raise one NMI and wait until it was delivered or coalesced. */
 enum ketch_outcome ketch_nmi(uint32_t processor, struct ketch_nmi *nmi);
@@ -65,8 +71,8 @@ bool ketch_nmi_counts(uint32_t processor, struct ketch_nmi_counts *counts);
 uint32_t ketch_processor_count(void);
 
 /* Open \\.\NAME, send one IOCTL (buffered, direct or neither), close. */
-enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size, void *out,
-			       size_t out_size, size_t *returned, uint32_t *status);
+enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size,
+			       void *out, size_t out_size, size_t *returned, uint32_t *status);
 /* Let the machine run for a while. */
 enum ketch_outcome ketch_wait(uint32_t ms);
 /* Flush output, stop every processor. Afterwards only the query functions below may be called. */
@@ -102,7 +108,8 @@ struct ketch_hang {
 	uint32_t frame_count;
 	struct ketch_frame frames[32];
 };
-/* After KETCH_TIMEOUT: the stack of each processor, frozen. Returns how many processors were written. */
+/* After KETCH_TIMEOUT: the stack of each processor, frozen. Returns how many processors were
+ * written. */
 uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room);
 
 struct ketch_finding {
@@ -121,7 +128,8 @@ bool ketch_finding(uint32_t index, struct ketch_finding *finding);
 
 /* `driver.sys+0x12` for an address; false when it lies in no driver. */
 bool ketch_where(uint64_t address, char *where, size_t size);
-/* For symbolizers: the loaded (or unloaded) image that holds the address, its preferred base + offset. */
+/* For symbolizers: the loaded (or unloaded) image that holds the address, its preferred base +
+ * offset. */
 bool ketch_image_of(uint64_t address, const char **name, uint64_t *offset);
 
 /* ---- The table of functions ---- */
@@ -141,6 +149,7 @@ struct ketch_import {
 	bool supported;
 	const struct ketch_ddi *ddi;
 };
-/* Call back for each import of an image, without booting. False: not an image; ketch_message says why. */
+/* Call back for each import of an image, without booting. False: not an image; ketch_message says
+ * why. */
 bool ketch_imports(const char *name, const void *image, size_t size,
 		   void (*each)(void *context, const struct ketch_import *import), void *context);

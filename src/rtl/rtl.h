@@ -14,7 +14,8 @@ void *memset(void *to, int value, size_t size);
 int memcmp(const void *a, const void *b, size_t size);
 
 /*
- * Where a formatter takes its arguments from: a SysV va_list (our own code) or a Microsoft one (drivers).
+ * Where a formatter takes its arguments from: a SysV va_list (our own code) or a Microsoft one
+ * (drivers).
  */
 struct rtl_arguments {
 	bool microsoft;
@@ -23,27 +24,31 @@ struct rtl_arguments {
 };
 
 struct rtl_format_result {
-	size_t length; /* bytes the whole text needs, without the terminator */
-	bool wide_used; /* a %C %S %lc %ls %wc %ws %wZ was seen: PASSIVE_LEVEL only (PLT-55) */
+	size_t length;   /* bytes the whole text needs, without the terminator */
+	bool wide_used;  /* a %C %S %lc %ls %wc %ws %wZ was seen: PASSIVE_LEVEL only (PLT-55) */
 	bool float_used; /* a floating point conversion was seen: not allowed, printed as '?' */
-	bool invalid;   /* an unknown conversion was seen */
+	bool invalid;    /* an unknown conversion was seen */
 };
 
 /*
- * The one formatter: the Microsoft kernel printf language (%d %i %u %x %X %o %c %s %p %I64x %I32d %Iu %ll %h %l %w %Z
- * %wZ %S %C, flags, width, precision, '*'). Never writes more than `size` bytes, always terminates when size > 0.
+ * The one formatter: the Microsoft kernel printf language (%d %i %u %x %X %o %c %s %p %I64x %I32d
+ * %Iu %ll %h %l %w %Z %wZ %S %C, flags, width, precision, '*'). Never writes more than `size`
+ * bytes, always terminates when size > 0.
  */
-struct rtl_format_result rtl_format(char *buffer, size_t size, const char *format, struct rtl_arguments *arguments);
+struct rtl_format_result rtl_format(char *buffer, size_t size, const char *format,
+				    struct rtl_arguments *arguments);
 /* The same for our own code; returns the bytes the text needs. */
 size_t rtl_print(char *buffer, size_t size, const char *format, ...);
 size_t rtl_vprint(char *buffer, size_t size, const char *format, va_list arguments);
 
 size_t rtl_length(const char *text);
-bool rtl_equal(const char *a, const char *b);         /* case-sensitive */
-bool rtl_equal_nocase(const char *a, const char *b);  /* ASCII */
+bool rtl_equal(const char *a, const char *b);           /* case-sensitive */
+bool rtl_equal_nocase(const char *a, const char *b);    /* ASCII */
 void rtl_copy(char *to, size_t size, const char *from); /* truncates, terminates */
-/* UTF-16 to printable ASCII with escapes (\xNNNN) and back; for messages and host names. Terminates. */
+/* UTF-16 to printable ASCII with escapes (\xNNNN) and back; for messages and host names.
+ * Terminates. */
 size_t rtl_narrow(char *to, size_t size, const WCHAR *from, size_t characters);
-size_t rtl_utf8(char *to, size_t size, const WCHAR *from, size_t characters); /* strict; (size_t)-1 on bad UTF-16 */
+size_t rtl_utf8(char *to, size_t size, const WCHAR *from,
+		size_t characters); /* strict; (size_t)-1 on bad UTF-16 */
 WCHAR rtl_upcase(WCHAR character);
 int rtl_compare_unicode(const UNICODE_STRING *a, const UNICODE_STRING *b, bool ignore_case);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* machine.h: what the files of this part share: commands to the control thread and the time limit.
+ */
+#pragma once
+
+#include "ke/request.h"
+#include "ketch/ketch.h"
+
+extern struct ketch_options machine_options;
+
+/* Run a command in the control thread and wait for it, the machine's stop, or the end of the run's
+ * time. */
+enum ketch_outcome machine_command(struct ke_command *command);
+/* Wait until `done` answers true; the same outcomes. For host threads. */
+enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint64_t poll_ns);
+
+extern char machine_message[16384];

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * query.c: what happened, and the tables, for the program that booted the machine (ketch.h). Called
+ * by host threads, also after the machine has stopped.
+ */
+#include "ke/bugcheck.h"
+#include "ke/internal.h"
+#include "ke/walk.h"
+#include "ldr/ddi.h"
+#include "ldr/ldr.h"
+#include "ldr/pe.h"
+#include "machine/machine.h"
+
+const struct ketch_bugcheck *ketch_bugcheck(void)
+{
+	return atomic_load(&ke_machine_stopped) == KE_STOP_BUGCHECK ? ke_bugcheck_report() : NULL;
+}
+
+uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room)
+{
+	uint32_t count = atomic_load(&ke_processor_count);
+	if (count > room)
+		count = room;
+	for (uint32_t i = 0; i < count; i++) {
+		struct ke_processor *p = ke_processors[i];
+		struct ketch_hang *hang = &processors[i];
+		struct port_frame *frame = atomic_load(&p->port.frozen);
+		*hang = (struct ketch_hang){
+			.processor = i, .irql = p->irql, .idle = p->current == p->idle};
+		if (!frame)
+			continue;
+		struct port_regs regs;
+		struct ke_walk walk;
+		port_frame_read(frame, &regs);
+		ke_walk_begin(&walk, p->current, &regs);
+		while (hang->frame_count < sizeof hang->frames / sizeof *hang->frames &&
+		       ke_walk_next(&walk)) {
+			struct ketch_frame *at = &hang->frames[hang->frame_count++];
+			at->address = walk.address;
+			ketch_where(walk.address, at->where, sizeof at->where);
+		}
+	}
+	return count;
+}
+
+uint32_t ketch_finding_count(void)
+{
+	return vf_finding_count();
+}
+
+uint32_t ketch_violation_count(void)
+{
+	return vf_violation_count();
+}
+
+bool ketch_finding(uint32_t index, struct ketch_finding *finding)
+{
+	const struct vf_finding *f = vf_finding_at(index);
+	if (!f)
+		return false;
+	*finding = (struct ketch_finding){
+		.rule = vf_rule_name(f->rule),
+		.number = vf_rule_number(f->rule),
+		.advice = vf_rule_is_advice(f->rule),
+		.ddi = f->ddi,
+		.address = f->address,
+		.object = f->object,
+		.processor = f->processor,
+		.irql = f->irql,
+		.text = f->text,
+		.remedy = vf_rule_remedy(f->rule),
+	};
+	ketch_where(f->address, finding->where, sizeof finding->where);
+	return true;
+}
+
+bool ketch_where(uint64_t address, char *where, size_t size)
+{
+	port_stub_lookup(address, &address);
+	if (size)
+		where[0] = 0;
+	return ldr_image_from_address(address) && ldr_address_format(address, where, size) != 0;
+}
+
+bool ketch_image_of(uint64_t address, const char **name, uint64_t *offset)
+{
+	port_stub_lookup(address, &address);
+	struct ldr_image *image = ldr_image_from_address(address);
+	if (!image)
+		return false;
+	*name = image->name;
+	*offset = address - image->base + image->preferred_base;
+	return true;
+}
+
+/* ---- The table of functions ---- */
+
+uint32_t ketch_ddi_count(void)
+{
+	return ddi_count;
+}
+
+static void describe(const struct ddi *row, struct ketch_ddi *ddi)
+{
+	*ddi = (struct ketch_ddi){
+		.name = row->name,
+		.module = ddi_module_name(row->module),
+		.rule = vf_rule_name((enum vf_rule)row->rule),
+		.irql_min = row->irql_min,
+		.irql_max = row->irql_max,
+		.version = row->version,
+		.may_call_driver = row->flags & DDI_THUNK,
+		.nmi_allowed = row->flags & DDI_NMI,
+		.storport_prohibited = row->flags & DDI_STORPORT,
+		.data = row->data,
+	};
+}
+
+bool ketch_ddi(uint32_t index, struct ketch_ddi *ddi)
+{
+	if (index >= ddi_count)
+		return false;
+	describe(&ddi_table[index], ddi);
+	return true;
+}
