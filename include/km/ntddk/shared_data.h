@@ -81,9 +81,11 @@ typedef struct _KUSER_SHARED_DATA {
 	union {				    /* 320 */
 		volatile KSYSTEM_TIME TickCount;
 		volatile ULONG64 TickCountQuad;
-		ULONG ReservedTickCountOverlay[3];
+		struct {
+			ULONG ReservedTickCountOverlay[3];
+			ULONG TickCountPad[1];
+		};
 	};
-	ULONG TickCountPad[1];
 	ULONG Cookie;			    /* 330 */
 	ULONG CookiePad[1];
 	LONGLONG ConsoleSessionForegroundProcessId;
@@ -92,7 +94,7 @@ typedef struct _KUSER_SHARED_DATA {
 	ULONGLONG BaselineInterruptTimeQpc;
 	ULONGLONG QpcSystemTimeIncrement;
 	ULONGLONG QpcInterruptTimeIncrement;
-	UCHAR Rest[0x1000 - 0x370];
+	UCHAR Rest[0x1000 - 0x368];
 } KUSER_SHARED_DATA, *PKUSER_SHARED_DATA;
 
 #define KI_USER_SHARED_DATA	 0xFFFFF78000000000ULL

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# PLT-94 and the headers' own tests: compiles tests/abi with every compiler that uses include/km, and each header alone.
+# One PASS or FAIL line a case, then `N passed, N failed`; exit status 0 when none failed.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+km=include/km
+abi=tests/abi
+out=$(mktemp -d) || exit 2
+trap 'rm -rf "$out"' EXIT
+passed=0
+failed=0
+
+warn='-Wall -Wextra -Werror'
+core='-ffreestanding -fshort-wchar -mno-red-zone -Wno-multichar'
+msvc='--target=x86_64-pc-windows-msvc -fms-extensions -Wno-multichar'
+mingw='-ffreestanding -mno-red-zone -Wno-multichar'
+
+# name, compiler and options
+worlds=(
+	"core-gcc-c|gcc -std=gnu17 -Wshadow -Wstrict-prototypes $warn $core"
+	"core-gcc-c++|g++ -std=gnu++17 $warn $core"
+	"core-clang-c|clang -std=gnu17 -Wshadow -Wstrict-prototypes $warn $core"
+	"core-clang-c++|clang++ -std=gnu++17 $warn $core"
+	"msvc-clang-c|clang -std=gnu17 -Wstrict-prototypes $warn $msvc"
+	"msvc-clang-c++|clang++ -std=c++17 $warn $msvc"
+	"mingw-gcc-c|x86_64-w64-mingw32-gcc -std=gnu17 $warn $mingw"
+	"mingw-gcc-c++|x86_64-w64-mingw32-g++ -std=gnu++17 $warn $mingw"
+)
+
+# case NAME COMMAND...: silent success, the compiler's first lines on failure
+case_run() {
+	local name=$1
+	shift
+	if "$@" >"$out/log" 2>&1; then
+		printf 'PASS %s\n' "$name"
+		passed=$((passed + 1))
+	else
+		printf 'FAIL %s\n' "$name"
+		head -n 12 "$out/log" | sed 's/^/     /'
+		failed=$((failed + 1))
+	fi
+}
+
+language() {
+	case $1 in
+	*-c++) echo c++ ;;
+	*) echo c ;;
+	esac
+}
+
+# A compiler that is not installed is a failure, not a skip: ./x setup installs all of them.
+for world in "${worlds[@]}"; do
+	name=${world%%|*}
+	read -ra compile <<<"${world#*|}"
+	for source in "$abi"/*_asserts*.c; do
+		case_run "abi $name $(basename "$source" .c)" \
+			"${compile[@]}" -I "$km" -x "$(language "$name")" -fsyntax-only "$source"
+	done
+done
+
+# The same files against mingw-w64's own headers.
+ddk=$(x86_64-w64-mingw32-gcc -print-file-name=include)
+for directory in /usr/x86_64-w64-mingw32/include/ddk /usr/share/mingw-w64/include/ddk; do
+	[ -d "$directory" ] && ddk=$directory && break
+done
+for source in "$abi"/*_asserts*.c; do
+	case_run "abi mingw-headers $(basename "$source" .c)" \
+		x86_64-w64-mingw32-gcc -std=gnu17 -ffreestanding -DWINVER=0x0A00 -D_WIN32_WINNT=0x0A00 -I "$ddk" \
+		-fsyntax-only "$source"
+done
+
+# Each header alone.
+while IFS= read -r header; do
+	relative=${header#"$km"/}
+	printf '#include <%s>\nint unused_but_not_empty;\n' "$relative" >"$out/alone.c"
+	for world in "${worlds[@]}"; do
+		name=${world%%|*}
+		read -ra compile <<<"${world#*|}"
+		case_run "alone $name $relative" \
+			"${compile[@]}" -I "$km" -x "$(language "$name")" -fsyntax-only "$out/alone.c"
+	done
+done < <(find "$km" -name '*.h' | sort)
+
+# A wrong layout must be noticed: the assertions fail when a member is moved.
+mkdir "$out/broken"
+cp -r "$km/." "$out/broken"
+sed -i 's/^\tKIRQL CancelIrql;$/\tKIRQL CancelIrql, Moved;/' "$out/broken/wdm/io_types.h"
+read -ra compile <<<"${worlds[0]#*|}"
+broken() { ! "${compile[@]}" -I "$out/broken" -fsyntax-only "$abi/layout_asserts.c"; }
+case_run "abi a moved member is noticed" broken
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
