@@ -86,11 +86,9 @@ struct ldr_image {
 	struct ldr_image_own *own;
 };
 
-/* Why an import could not be bound. */
-enum ldr_missing_why { LDR_MISSING_MODULE, LDR_MISSING_NAME, LDR_MISSING_ORDINAL };
-
+/* An import that could not be bound. */
 struct ldr_missing {
-	enum ldr_missing_why why;
+	NTSTATUS status;    /* see ldr_image_load: the module, the name or the ordinal is missing */
 	const char *module; /* escaped: printable ASCII */
 	const char *name;   /* escaped; "#7" for an ordinal */
 };
@@ -154,8 +152,6 @@ static inline enum ldr_state ldr_image_state(const struct ldr_image *image)
 struct ldr_section *ldr_image_section_at(const struct ldr_image *image, uint64_t address);
 /* The newest image; older ones follow by `next`. All states. */
 struct ldr_image *ldr_image_newest(void);
-/* The loaded image with this file name, without case; 0: none. */
-struct ldr_image *ldr_image_named(const char *name);
 
 /*
  * "nmi.sys+0x1a2c", for any module of the list, the core (ntoskrnl.exe, HAL.dll) and unloaded
@@ -167,6 +163,9 @@ size_t ldr_address_format(uint64_t address, char *buffer, size_t size);
  * the table. NTAPI names, module as in import tables ("ntoskrnl.exe"); 0 means ntoskrnl.exe. For
  * MmGetSystemRoutineAddress. PASSIVE_LEVEL. */
 void *ldr_kernel_export(const char *module, const char *name);
+
+/* The loaded image with this file name, without case; 0: none. PASSIVE_LEVEL. */
+struct ldr_image *ldr_image_named(const char *name);
 
 /* ---- The list of modules (DEF-52, DEF-53) ---- */
 

@@ -58,6 +58,14 @@ void port_pages_release(void *base, size_t size);
 /* True if one byte at `address` can be read (or written) now without a fault. NMI-safe. */
 bool port_pages_accessible(const void *address, bool write);
 
+/* The program's own segments in memory: code and data of the core and the port. */
+struct port_segment {
+	uint64_t start, end; /* page-aligned */
+	unsigned protection; /* enum port_protection */
+};
+/* Ascending. Returns how many were written; 0: unknown. */
+unsigned port_program_segments(struct port_segment *segments, unsigned room);
+
 /* ---- Processors and threads ------------------------------------------------------------------ */
 
 /*
