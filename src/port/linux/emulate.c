@@ -53,7 +53,6 @@ enum vector {
 #define OPCODE_MOV_CR_BITS 0x20 /* 20: from CR, 21: from DR, 22: to CR, 23: to DR */
 #define OPCODE_MOV_TO      2
 #define OPCODE_MOV_DR      1
-#define PAGE_FAULT_WRITE   2u
 #define PAGE_FAULT_FETCH   0x10u
 #define CODE_SELECTOR      0x33 /* 64-bit user code */
 #define USER_SPACE_BITS    47
@@ -198,7 +197,7 @@ static enum emulate_result protection_fault(ucontext_t *uc, struct emulate_code 
  * violation there. */
 static bool left_the_page(const struct emulate_fault *fault)
 {
-	return !(fault->error_code & PAGE_FAULT_WRITE) &&
+	return !(fault->error_code & EMULATE_PAGE_FAULT_WRITE) &&
 	       fault->address - SHARED_PAGE_GUARD_START <
 		       SHARED_PAGE_GUARD_END - SHARED_PAGE_GUARD_START;
 }

@@ -13,6 +13,8 @@
 
 #define EMULATE_MAX_LENGTH 15
 
+#define EMULATE_PAGE_FAULT_WRITE 2u /* bit of the error code of vector 14 */
+
 /* Registers that a stub borrows: they hold the alias's address instead of the kernel's while it
  * runs. */
 enum emulate_borrow {

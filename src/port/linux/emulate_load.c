@@ -12,9 +12,9 @@
  * pointer too. Their copy is verbatim and borrows the registers that point into the page.
  *
  * Every form goes this way: integer, SSE, AVX, AVX-512, x87, absolute (A0..A3). Not supported and
- * said so: gathers (an element may lie outside the page), CALL through the page (it would push the
- * stub's address), and an instruction that redundant prefixes leave no room for the copy's. A store
- * is an access violation, as the page is read-only (DEF-43).
+ * said so: gathers (an element may lie outside the page), MOVDIR64B and its like, CALL through the
+ * page (it would push the stub's address), and an instruction that redundant prefixes leave no room
+ * for the copy's. A store is an access violation, as the page is read-only (DEF-43).
  *
  * Contexts: a signal handler on any thread. Locks: none.
  */
@@ -26,7 +26,6 @@
 #include "port/linux/shared_page.h"
 
 #define PREFIX_ADDRESS_SIZE 0x67
-#define PAGE_FAULT_WRITE    2u
 
 #define MOD_NO_DISPLACEMENT 0
 #define MOD_DISPLACEMENT32  2
@@ -50,12 +49,11 @@ static enum emulate_result refuse(struct emulate_report *out, const char *what)
 	return EMULATE_UNSUPPORTED;
 }
 
-static enum emulate_result access_violation(struct emulate_report *out, uint64_t address,
-					    bool write)
+static enum emulate_result store(struct emulate_report *out, uint64_t address)
 {
 	out->exception = EMULATE_ACCESS_VIOLATION;
 	out->address = address;
-	out->write = write;
+	out->write = true;
 	return EMULATE_EXCEPTION;
 }
 
@@ -110,7 +108,7 @@ static enum emulate_result explicit_load(const struct emulate_code *in,
 	    operand->mem.segment == ZYDIS_REGISTER_FS || operand->mem.segment == ZYDIS_REGISTER_GS)
 		return EMULATE_NOT_OURS;
 	if (writes(operand))
-		return access_violation(out, fault->address, true);
+		return store(out, fault->address);
 	if (operand->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
 		return refuse(out, "GATHER FROM THE SHARED PAGE");
 	if (in->decoded.meta.category == ZYDIS_CATEGORY_CALL)
@@ -118,36 +116,6 @@ static enum emulate_result explicit_load(const struct emulate_code *in,
 	if (!prefix_copy(in, operand, copy))
 		return refuse(out, "LOAD FROM THE SHARED PAGE WITH REDUNDANT PREFIXES");
 	return EMULATE_DONE;
-}
-
-static bool string_or_xlat(ZydisMnemonic mnemonic)
-{
-	switch (mnemonic) {
-	case ZYDIS_MNEMONIC_MOVSB:
-	case ZYDIS_MNEMONIC_MOVSW:
-	case ZYDIS_MNEMONIC_MOVSD:
-	case ZYDIS_MNEMONIC_MOVSQ:
-	case ZYDIS_MNEMONIC_CMPSB:
-	case ZYDIS_MNEMONIC_CMPSW:
-	case ZYDIS_MNEMONIC_CMPSD:
-	case ZYDIS_MNEMONIC_CMPSQ:
-	case ZYDIS_MNEMONIC_LODSB:
-	case ZYDIS_MNEMONIC_LODSW:
-	case ZYDIS_MNEMONIC_LODSD:
-	case ZYDIS_MNEMONIC_LODSQ:
-	case ZYDIS_MNEMONIC_SCASB:
-	case ZYDIS_MNEMONIC_SCASW:
-	case ZYDIS_MNEMONIC_SCASD:
-	case ZYDIS_MNEMONIC_SCASQ:
-	case ZYDIS_MNEMONIC_STOSB:
-	case ZYDIS_MNEMONIC_STOSW:
-	case ZYDIS_MNEMONIC_STOSD:
-	case ZYDIS_MNEMONIC_STOSQ:
-	case ZYDIS_MNEMONIC_XLAT:
-		return true;
-	default:
-		return false;
-	}
 }
 
 /* The register that an implicit operand's address needs shifted, or 0 when the operand is not in
@@ -185,8 +153,7 @@ static enum emulate_result implicit_load(const struct emulate_code *in,
 		    operand->mem.segment == ZYDIS_REGISTER_GS)
 			return EMULATE_NOT_OURS;
 		if (writes(operand) && borrowed(operand, uc)) /* only [RDI] is ever written */
-			return access_violation(out, (uint64_t)uc->uc_mcontext.gregs[REG_RDI],
-						true);
+			return store(out, (uint64_t)uc->uc_mcontext.gregs[REG_RDI]);
 		copy->borrow |= borrowed(operand, uc);
 	}
 	if (!copy->borrow || !append(copy, in->bytes, in->decoded.length))
@@ -199,18 +166,21 @@ enum emulate_result emulate_load_copy(const ZydisDecoder *decoder, const struct 
 				      struct emulate_copy *copy, struct emulate_report *out)
 {
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	const ZydisDecodedOperand *memory = NULL;
 
-	if (fault->error_code & PAGE_FAULT_WRITE)
-		return access_violation(out, fault->address, true);
+	if (fault->error_code & EMULATE_PAGE_FAULT_WRITE)
+		return store(out, fault->address);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeOperands(decoder, &in->context, &in->decoded, operands,
 						     in->decoded.operand_count)))
 		return EMULATE_NOT_OURS;
-	if (string_or_xlat(in->decoded.mnemonic))
-		return implicit_load(in, operands, uc, copy, out);
 	for (unsigned i = 0; i < in->decoded.operand_count; i++) {
-		if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-		    operands[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
-			return explicit_load(in, &operands[i], fault, copy, out);
+		if (operands[i].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+		    operands[i].visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+			continue;
+		if (memory)
+			return refuse(out, "MOVE FROM THE SHARED PAGE TO MEMORY");
+		memory = &operands[i];
 	}
-	return EMULATE_NOT_OURS; /* a stack in the page, for example */
+	return memory ? explicit_load(in, memory, fault, copy, out)
+		      : implicit_load(in, operands, uc, copy, out);
 }
