@@ -68,3 +68,12 @@ void ke_thread_prepare(PKTHREAD thread, void (*start)(void *), void *context);
 
 /* mutex.c; with the dispatcher lock held: the thread ends and owns mutexes */
 void ke_mutants_abandon(PKTHREAD thread);
+/* apc.c: the calling thread ends: no APC any more; those queued are run down. PASSIVE_LEVEL. */
+void ke_apc_rundown(void);
+
+/* query.c: masks of the processors of a group that are active, and that can be. */
+KAFFINITY ke_affinity_active(USHORT group);
+KAFFINITY ke_affinity_possible(USHORT group);
+
+#define KE_TIME_INCREMENT   156250 /* 100 ns units of a clock tick (DEF-46) */
+#define KE_PROCESS_PRIORITY 8

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Queries about processors, groups and nodes (PRC-51..66, DEF-126, DEF-137, DEF-152, DEF-163,
+ * DEF-164, DEF-174, DEF-259, DEF-302).
+ *
+ * Any IRQL, NMI too; no locks. Active processors are those with the lowest indices: one load of
+ * ke_processor_count answers every question, so that an answer never mixes two states. Index i has
+ * number i mod group size in group i / group size.
+ *
+ * Chosen: valid numbers and indices are those of active processors (PRC-64). A number with Reserved
+ * != 0 is invalid (PRC-59). A group of another than an active or possible number has no processors.
+ * NUMA nodes are the groups: node n is group n.
+ */
+#include "ke/internal.h"
+
+CCHAR KeNumberProcessors; /* PRC-70: kept by ke_processor_activate */
+
+static uint32_t active_count(void)
+{
+	return atomic_load_explicit(&ke_processor_count, memory_order_acquire);
+}
+
+/* How many of the processors with indices below `count` are in the group. */
+static uint32_t count_in_group(uint32_t count, uint32_t group)
+{
+	uint64_t first = (uint64_t)group * ke_group_size;
+	if (first >= count)
+		return 0;
+	uint32_t rest = count - (uint32_t)first;
+	return rest < ke_group_size ? rest : ke_group_size;
+}
+
+static uint32_t groups_of(uint32_t count)
+{
+	return (count + ke_group_size - 1) / ke_group_size;
+}
+
+static KAFFINITY mask_of(uint32_t count)
+{
+	return count == 64 ? ~(KAFFINITY)0 : ((KAFFINITY)1 << count) - 1;
+}
+
+KAFFINITY ke_affinity_active(USHORT group)
+{
+	return mask_of(count_in_group(active_count(), group));
+}
+
+KAFFINITY ke_affinity_possible(USHORT group)
+{
+	return mask_of(count_in_group(ke_processor_maximum, group));
+}
+
+/* Active processors of group 0; their mask into *ActiveProcessors, optional. Any IRQL. PRC-51. */
+ULONG NTAPI KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
+{
+	uint32_t count = count_in_group(active_count(), 0);
+	if (ActiveProcessors)
+		*ActiveProcessors = mask_of(count);
+	return count;
+}
+
+/* Active processors of a group, or with ALL_PROCESSOR_GROUPS of the system; 0 for an invalid group.
+ * Any IRQL. PRC-52. */
+ULONG NTAPI KeQueryActiveProcessorCountEx(USHORT GroupNumber)
+{
+	uint32_t count = active_count();
+	return GroupNumber == ALL_PROCESSOR_GROUPS ? count : count_in_group(count, GroupNumber);
+}
+
+/* The most processors that group 0 can have. Any IRQL. PRC-53. */
+ULONG NTAPI KeQueryMaximumProcessorCount(VOID)
+{
+	return count_in_group(ke_processor_maximum, 0);
+}
+
+/* The most that a group, or with ALL_PROCESSOR_GROUPS the system, can have; 0 for an invalid group.
+ * Any IRQL. PRC-54. */
+ULONG NTAPI KeQueryMaximumProcessorCountEx(USHORT GroupNumber)
+{
+	return GroupNumber == ALL_PROCESSOR_GROUPS
+		       ? ke_processor_maximum
+		       : count_in_group(ke_processor_maximum, GroupNumber);
+}
+
+/* The mask of active processors of group 0. Any IRQL (rule IrqlKeApcLte1: APC_LEVEL). PRC-55. */
+KAFFINITY NTAPI KeQueryActiveProcessors(VOID)
+{
+	return ke_affinity_active(0);
+}
+
+/* The mask of active processors of a group; 0 for an invalid group. Any IRQL. PRC-61. */
+KAFFINITY NTAPI KeQueryGroupAffinity(USHORT GroupNumber)
+{
+	return ke_affinity_active(GroupNumber);
+}
+
+/* Groups with at least one active processor. Any IRQL. PRC-60. */
+USHORT NTAPI KeQueryActiveGroupCount(VOID)
+{
+	return (USHORT)groups_of(active_count());
+}
+
+/* The most groups there can be. Any IRQL. PRC-60. */
+USHORT NTAPI KeQueryMaximumGroupCount(VOID)
+{
+	return (USHORT)groups_of(ke_processor_maximum);
+}
+
+/* The index of the calling processor; group and number into *ProcNumber, optional. Any IRQL.
+ * PRC-56. */
+ULONG NTAPI KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber)
+{
+	const struct ke_processor *self = ke_this();
+	if (ProcNumber)
+		*ProcNumber = self->number;
+	return self->index;
+}
+
+#undef KeGetCurrentProcessorNumber
+/* The number within group 0; on a processor of another group its number modulo the count of group
+ * 0. Any IRQL. PRC-57. */
+ULONG NTAPI KeGetCurrentProcessorNumber(VOID)
+{
+	const struct ke_processor *self = ke_this();
+	if (self->number.Group == 0)
+		return self->number.Number;
+	return self->number.Number % count_in_group(active_count(), 0);
+}
+
+/*
+ * Group and number of the processor with this index. Any IRQL. STATUS_SUCCESS;
+ * STATUS_INVALID_PARAMETER when no active processor has it. PRC-58, DEF-126.
+ */
+NTSTATUS NTAPI KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber)
+{
+	if (ProcIndex >= active_count())
+		return STATUS_INVALID_PARAMETER;
+	*ProcNumber = ke_processors[ProcIndex]->number;
+	return STATUS_SUCCESS;
+}
+
+/* The index of an active processor, or INVALID_PROCESSOR_INDEX. Any IRQL. PRC-59. */
+ULONG NTAPI KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber)
+{
+	if (ProcNumber->Reserved || ProcNumber->Number >= ke_group_size)
+		return INVALID_PROCESSOR_INDEX;
+	uint32_t index = ProcNumber->Group * ke_group_size + ProcNumber->Number;
+	return index < active_count() ? index : INVALID_PROCESSOR_INDEX;
+}
+
+/* The highest node number in use. Any IRQL. */
+USHORT NTAPI KeQueryHighestNodeNumber(VOID)
+{
+	return (USHORT)(groups_of(active_count()) - 1);
+}
+
+/* The node of the calling processor. Any IRQL. */
+USHORT NTAPI KeGetCurrentNodeNumber(VOID)
+{
+	return ke_this()->number.Group;
+}
+
+/* The active processors of a node: mask and group, and their number; each optional. Zeros for an
+ * invalid node. Any IRQL. */
+VOID NTAPI KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSHORT Count)
+{
+	uint32_t count = count_in_group(active_count(), NodeNumber);
+	if (Affinity)
+		*Affinity =
+			(GROUP_AFFINITY){.Mask = mask_of(count), .Group = count ? NodeNumber : 0};
+	if (Count)
+		*Count = (USHORT)count;
+}
+
+/* The most processors that a node can have. Any IRQL. */
+USHORT NTAPI KeQueryNodeMaximumProcessorCount(USHORT NodeNumber)
+{
+	return (USHORT)count_in_group(ke_processor_maximum, NodeNumber);
+}
+
+#undef KeGetCurrentThread
+/* The thread that calls. Any IRQL. DEF-136. */
+PKTHREAD NTAPI KeGetCurrentThread(VOID)
+{
+	return ke_thread();
+}
