@@ -127,3 +127,29 @@ ULONG NTAPI vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, P
 	(void)Level;
 	return print("vDbgPrintExWithPrefix", VF_CALLER(), Prefix, Format, List);
 }
+
+/* ---- Breakpoints by call: without a debugger they are exceptions ---- */
+
+/* Raises STATUS_BREAKPOINT in the caller. Any IRQL; above APC_LEVEL nobody can handle it. */
+VOID NTAPI DbgBreakPoint(VOID)
+{
+	ExRaiseStatus(STATUS_BREAKPOINT);
+}
+
+/* The same; Status is for a debugger. */
+VOID NTAPI DbgBreakPointWithStatus(ULONG Status)
+{
+	(void)Status;
+	ExRaiseStatus(STATUS_BREAKPOINT);
+}
+
+/* A failed ASSERT of a checked build: prints it and raises STATUS_ASSERTION_FAILURE. Any IRQL.
+ * Message is optional. */
+VOID NTAPI RtlAssert(PVOID FailedAssertion, PVOID FileName, ULONG LineNumber, PCHAR Message)
+{
+	ke_print(PORT_STREAM_DEBUG,
+		 "*** Assertion failed: %s%s%s\n***   Source File: %s, line %u\n",
+		 Message ? Message : "", Message ? ": " : "", (const char *)FailedAssertion,
+		 (const char *)FileName, LineNumber);
+	ExRaiseStatus(STATUS_ASSERTION_FAILURE);
+}

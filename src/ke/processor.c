@@ -58,6 +58,8 @@ void ke_processor_activate(struct ke_processor *processor)
 {
 	atomic_store(&processor->active, true);
 	atomic_store_explicit(&ke_processor_count, processor->index + 1, memory_order_release);
+	if (processor->number.Group == 0)
+		KeNumberProcessors = (CCHAR)(processor->number.Number + 1); /* PRC-70 */
 }
 
 void ke_idle(void *processor)

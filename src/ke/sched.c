@@ -166,6 +166,8 @@ static void thread_begin(void *argument)
 {
 	PKTHREAD thread = argument;
 	release();
+	if (atomic_load(&thread->apc_pending))
+		atomic_fetch_or(&ke_this()->port.pending, 1u << APC_LEVEL);
 	ke_irql_lower(PASSIVE_LEVEL);
 	thread->start(thread->start_context);
 	ke_thread_exit(STATUS_SUCCESS);

@@ -22,8 +22,6 @@ _Static_assert(offsetof(KTHREAD, ThreadListEntry) == 0x2f8, "DEF-49");
 _Static_assert(offsetof(KTHREAD, StartAddress) == 0x450, "DEF-49");
 _Static_assert(sizeof(KTHREAD) >= 0x800, "DEF-49");
 
-#define DEFAULT_PRIORITY 8
-
 void ke_object_initialize(DISPATCHER_HEADER *object, UCHAR type, LONG state)
 {
 	memset(object, 0, sizeof *object);
@@ -40,7 +38,7 @@ void ke_thread_prepare(PKTHREAD thread, void (*start)(void *), void *context)
 	InitializeListHead(&thread->mutants);
 	thread->start = start;
 	thread->start_context = context;
-	thread->priority = thread->base_priority = DEFAULT_PRIORITY;
+	thread->priority = thread->base_priority = KE_PROCESS_PRIORITY;
 	/* Group 0, all processors that it can hold: those that join later are meant too. */
 	thread->affinity.Mask = ke_group_size == 64 ? ~0ull : (1ull << ke_group_size) - 1;
 	thread->user_affinity = thread->affinity;
@@ -51,9 +49,9 @@ void ke_thread_exit(NTSTATUS status)
 {
 	PKTHREAD thread = ke_thread();
 	thread->exit_status = status;
+	ke_apc_rundown();
 	ke_dispatcher_lock();
 	ke_mutants_abandon(thread);
-	thread->apc_inserting_closed = true;
 	thread->Header.SignalState = 1;
 	ke_object_signal(&thread->Header, 0);
 	thread->State = KE_THREAD_TERMINATED;

@@ -18,6 +18,21 @@ ULONG NtBuildNumber = 0xf0000000 | 22621; /* high nibble: free build */
 BOOLEAN KdDebuggerEnabled = FALSE;
 BOOLEAN KdDebuggerNotPresent = TRUE;
 
+/* Drivers find routines of the HAL here and replace some; ours answer that they are not there.
+ * DEF-314. */
+static NTSTATUS NTAPI hal_absent(VOID)
+{
+	return STATUS_NOT_SUPPORTED;
+}
+
+#define ABSENT (void *)hal_absent
+void *HalDispatchTable[24] = {
+	(void *)4, /* version */
+	ABSENT,    ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT,
+	ABSENT,    ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT,
+	ABSENT,    ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT,
+};
+
 #undef KeQueryInterruptTime
 /* 100 ns units since boot. Any IRQL. PLT-7. */
 ULONGLONG NTAPI KeQueryInterruptTime(VOID)

@@ -4,9 +4,8 @@
  *
  * Called by the binding stubs in any context, NMI too; no locks.
  *
- * Chosen: a DDI that is legal at any IRQL and carries an advice as its rule gives that advice in an
- * NMI callback. A call from an NMI callback that breaks a row without a documented rule is
- * NmiForbidden instead of RtIrql.
+ * Chosen: a call from an NMI callback that breaks a row without a documented rule is NmiForbidden
+ * instead of RtIrql. Routines that are legal at any IRQL may be called there (NMI-33).
  */
 #include "ke/ke.h"
 #include "rtl/rtl.h"
@@ -18,7 +17,7 @@ bool vf_ddi_judge(const struct ddi *ddi, KIRQL irql, bool in_nmi, enum vf_rule *
 	if (ddi->data || vf_rule_in_function(*rule))
 		return false;
 	if (irql >= ddi->irql_min && irql <= ddi->irql_max)
-		return in_nmi && vf_rule_is_advice(*rule);
+		return false;
 	if (in_nmi && *rule == VF_RtIrql)
 		*rule = VF_NmiForbidden;
 	return true;
@@ -38,11 +37,8 @@ void vf_ddi_entry(uint32_t index, uint64_t caller)
 		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s, legal up to %s (%u)",
 			  vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_max),
 			  ddi->irql_max);
-	else if (irql < ddi->irql_min)
+	else
 		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s, legal from %s (%u)",
 			  vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_min),
 			  ddi->irql_min);
-	else
-		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s", vf_irql_name(irql),
-			  irql, place);
 }
