@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ex.h: the executive's services for the rest of the core: pool, work items, live objects, leak lists.
+ * ex.h: the executive's services for the rest of the core: pool, work items, live objects, leak
+ * lists.
  */
 #pragma once
 
@@ -13,29 +14,33 @@
 
 /* Reserve the pool. Before anything allocates; needs only the port. False: the host has no room. */
 bool ex_pool_initialize(void);
-/* The rest: worker threads, the system's callback objects. PASSIVE_LEVEL, when threads, ob and ps work. */
+/* The rest: worker threads, the system's callback objects. PASSIVE_LEVEL, when threads, ob and ps
+ * work. */
 NTSTATUS ex_initialize(void);
 
-/* ---- Pool: IRQL <= DISPATCH_LEVEL (paged pool APC_LEVEL); above it, NMI too, a small reserve answers (DEF-22) ---- */
+/* ---- Pool: IRQL <= DISPATCH_LEVEL (paged pool APC_LEVEL); above it, NMI too, a small reserve
+ * answers (DEF-22) ---- */
 
 /*
- * The core's own memory: zeroed, 16-byte aligned, page aligned from PAGE_SIZE up; 0 when there is none. Type NonPagedPoolNx
- * unless there is a reason. Belongs to no driver.
+ * The core's own memory: zeroed, 16-byte aligned, page aligned from PAGE_SIZE up; 0 when there is
+ * none. Type NonPagedPoolNx unless there is a reason. Belongs to no driver.
  */
 void *ex_allocate(size_t size, ULONG tag, POOL_TYPE type);
-/* The same on behalf of the driver that `caller` (an address in it: VF_CALLER()) lies in: counts as its memory (VER-44),
- * and pool failure injection applies. Not zeroed. */
+/* The same on behalf of the driver that `caller` (an address in it: VF_CALLER()) lies in: counts as
+ * its memory (VER-44), and pool failure injection applies. Not zeroed. */
 void *ex_allocate_for(size_t size, ULONG tag, POOL_TYPE type, uint64_t caller);
 /* Free what any allocator gave; 0 is allowed. */
 void ex_free(void *block);
 
-/* After `count` more allocations for drivers, every one fails; UINT64_MAX (the default): none does. */
+/* After `count` more allocations for drivers, every one fails; UINT64_MAX (the default): none does.
+ */
 void ex_pool_fail_after(uint64_t count);
 
-/* What an address in the pool belongs to. NMI-safe, lock-free: the answer may be old when it arrives. */
+/* What an address in the pool belongs to. NMI-safe, lock-free: the answer may be old when it
+ * arrives. */
 enum ex_pool_kind {
-	EX_POOL_NOT,      /* not in the pool */
-	EX_POOL_FREE,     /* in the pool, but in no live block */
+	EX_POOL_NOT,  /* not in the pool */
+	EX_POOL_FREE, /* in the pool, but in no live block */
 	EX_POOL_NONPAGED,
 	EX_POOL_PAGED,
 };
@@ -44,23 +49,24 @@ struct ex_pool_block {
 	size_t size; /* as asked for */
 	ULONG tag;
 	bool paged;
-	uint64_t caller; /* who allocated it */
+	uint64_t caller;   /* who allocated it */
 	uint64_t freed_by; /* EX_POOL_FREE: who freed it last; 0: never used */
 };
 enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block);
 
 /*
- * Call back for each live block that code in [base, base + size) allocated (VER-44). PASSIVE_LEVEL; the callback
- * must not allocate or free. Returns how many there were; `each` 0: only count.
+ * Call back for each live block that code in [base, base + size) allocated (VER-44). PASSIVE_LEVEL;
+ * the callback must not allocate or free. Returns how many there were; `each` 0: only count.
  */
-size_t ex_pool_each(const void *base, size_t size, void (*each)(void *context, const struct ex_pool_block *block),
-		    void *context);
+size_t ex_pool_each(const void *base, size_t size,
+		    void (*each)(void *context, const struct ex_pool_block *block), void *context);
 struct ex_pool_totals {
 	uint64_t blocks, bytes, allocated, freed; /* live; since boot */
 };
 void ex_pool_totals(struct ex_pool_totals *totals);
 
-/* ---- Live objects in drivers' memory (VER-28, VER-38): kept while the verifier is on; IRQL <= DISPATCH_LEVEL ---- */
+/* ---- Live objects in drivers' memory (VER-28, VER-38): kept while the verifier is on; IRQL <=
+ * DISPATCH_LEVEL ---- */
 
 enum ex_live_kind {
 	EX_LIVE_RESOURCE,   /* ERESOURCE */
@@ -74,11 +80,14 @@ struct ex_live {
 	size_t size;
 	uint64_t caller; /* who initialised or locked it */
 };
-void ex_live_add(enum ex_live_kind kind, const void *object, size_t size, uint64_t caller);
-void ex_live_remove(enum ex_live_kind kind, const void *object);
+/* False: it was there already. */
+bool ex_live_add(enum ex_live_kind kind, const void *object, size_t size, uint64_t caller);
+/* False: there was none. */
+bool ex_live_remove(enum ex_live_kind kind, const void *object);
 /*
- * Each live object of a kind that lies in [base, base + size) or was made by code there; `remove`: forget them (their memory
- * goes away). The callback must not call ex_live_*. Returns how many there were.
+ * Each live object of a kind that lies in [base, base + size) or was made by code there; `remove`:
+ * forget them (their memory goes away). The callback must not call ex_live_*. Returns how many
+ * there were.
  */
 size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool remove,
 		    void (*each)(void *context, const struct ex_live *live), void *context);
@@ -86,8 +95,9 @@ size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool 
 /* ---- Work items: threads of the system that run routines at PASSIVE_LEVEL ---- */
 
 /*
- * One queued call. The owner's memory until the routine is entered: the engine does not touch it afterwards, so the routine may
- * free it. `driver`: the routine is a driver's (call record around it, IRQL checked afterwards).
+ * One queued call. The owner's memory until the routine is entered: the engine does not touch it
+ * afterwards, so the routine may free it. `driver`: the routine is a driver's (call record around
+ * it, IRQL checked afterwards).
  */
 struct ex_work {
 	LIST_ENTRY entry;
@@ -96,17 +106,20 @@ struct ex_work {
 };
 /* IRQL <= DISPATCH_LEVEL. */
 void ex_work_queue(struct ex_work *work, WORK_QUEUE_TYPE type);
-/* Queued or running work whose routine lies in [base, base + size). Returns how many; `each` may be 0. */
-size_t ex_work_each(const void *base, size_t size, void (*each)(void *context, uint64_t routine, bool running),
-		    void *context);
-/* Wait until work that was queued before the call has run. PASSIVE_LEVEL, not from a work routine. */
+/* Queued or running work whose routine lies in [base, base + size). Returns how many; `each` may be
+ * 0. */
+size_t ex_work_each(const void *base, size_t size,
+		    void (*each)(void *context, uint64_t routine, bool running), void *context);
+/* Wait until work that was queued before the call has run. PASSIVE_LEVEL, not from a work routine.
+ */
 void ex_work_drain(void);
 
 /* ---- Callback objects ---- */
 
 /* Registrations whose function lies in [base, base + size). Returns how many; `each` may be 0. */
 size_t ex_callback_each(const void *base, size_t size,
-			void (*each)(void *context, uint64_t routine, const void *handle), void *context);
+			void (*each)(void *context, uint64_t routine, const void *handle),
+			void *context);
 /* Take out every registration whose function lies there, without waiting (the image goes away). */
 size_t ex_callback_purge(const void *base, size_t size);
 /* The system's own objects: notify \Callback\ProcessorAdd (PRC-43), at the caller's IRQL. */

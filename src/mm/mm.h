@@ -1,16 +1,82 @@
 /* SPDX-License-Identifier: MIT */
-/* mm.h: memory that may be paged out, as the rest of the core sees it. */
+/*
+ * mm.h: pageable memory, locked pages and physical addresses, for the rest of the core.
+ */
 #pragma once
 
+#include <ntifs.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <ntdef.h>
 
-/* A raise to DISPATCH_LEVEL or above, or an NMI, begins: page out what is pageable and not locked (DEF-337). NMI-safe; one load when
- * nothing is paged in. Only called while the verifier is on. */
-void mm_pageable_trim(void);
-/* A page fault at `address`: true if it was paged out and is in again (retry), false if it is not pageable or the IRQL is
- * DISPATCH_LEVEL or above. Called in trap handlers. */
-bool mm_pageable_fault(uint64_t address, KIRQL irql);
-/* The address lies in a pageable section or in paged pool (DEF-340). NMI-safe. */
+#include "port/port.h"
+
+/* ---- Pageable memory under the verifier (DEF-337, VER-35): see mm/pageable.c ---- */
+
+/*
+ * The loader names every section of an image that has whole pages of its own, after it has set its
+ * protection; PAGE* sections are pageable (DEF-335). `name` is copied. False: the table is full.
+ * PASSIVE_LEVEL.
+ */
+struct mm_section {
+	uint64_t image_base;
+	void *base;
+	size_t size;         /* whole pages */
+	unsigned protection; /* PORT_READ ... */
+	bool pageable;
+	const char *name;
+};
+bool mm_section_add(const struct mm_section *section);
+/* The memory at `base` goes away (INIT is discarded). */
+void mm_section_remove(void *base);
+/* All of an image goes away. */
+void mm_section_remove_image(uint64_t image_base);
+
+/* True if the address lies in a PAGE* section or in paged pool, whether or not it is locked
+ * (DEF-340). Any context. */
 bool mm_is_pageable(uint64_t address);
+/* The same, and not locked: an access at DISPATCH_LEVEL would be an error. Any context. */
+bool mm_is_unlocked_pageable(uint64_t address);
+
+/* Something pageable is accessible. Set by whoever brings it in (release), cleared by the one who
+ * trims (acquire). */
+extern _Atomic uint32_t mm_pageable_present;
+void mm_pageable_trim_now(void);
+/*
+ * Take pageable memory away again. Call it, when vf_on(), on every raise to DISPATCH_LEVEL or above
+ * and at the entry of an NMI. Any context.
+ */
+static inline void mm_pageable_trim(void)
+{
+	if (atomic_load_explicit(&mm_pageable_present, memory_order_relaxed))
+		mm_pageable_trim_now();
+}
+/*
+ * A page fault of kind `access` (PORT_READ, _WRITE or _EXECUTE). True: the memory is pageable and
+ * has been brought in; try again. False: not ours, or the IRQL does not allow it (and it is not
+ * locked). Any context.
+ */
+bool mm_pageable_fault(uint64_t address, unsigned access, KIRQL irql);
+/* Bring paged pool in, for code that is about to touch it. Any context. */
+void mm_pageable_bring(void *base, size_t size);
+
+/* ---- Locked pages ---- */
+
+/* Pages of [base, base + size) that an MDL holds locked, or that a nonpaged-pool MDL describes. Any
+ * context. */
+size_t mm_pages_locked(const void *base, size_t size);
+/*
+ * Each MDL whose pages driver code in [base, base + size) has locked and not unlocked (VER-44).
+ * Returns how many. IRQL <= DISPATCH_LEVEL.
+ */
+size_t mm_locked_each(const void *base, size_t size,
+		      void (*each)(void *context, const MDL *mdl, uint64_t caller, size_t pages),
+		      void *context);
+
+/* ---- Physical addresses of the model: any context ---- */
+
+/* 0 when the address is not kernel memory that is present. The page offset is kept. */
+uint64_t mm_physical_of(const void *address);
+/* The inverse; 0 when it is no memory of the model. */
+void *mm_virtual_of(uint64_t physical);

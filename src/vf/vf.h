@@ -103,6 +103,8 @@ const char *vf_rule_name(enum vf_rule rule);
 const char *vf_rule_number(enum vf_rule rule);
 const char *vf_rule_remedy(enum vf_rule rule);
 bool vf_rule_is_advice(enum vf_rule rule);
+/* `bad.sys+0x1a2c`; false and an empty text when the address lies in no driver. NMI-safe. */
+bool vf_address_where(uint64_t address, char *where, size_t size);
 const char *vf_irql_name(KIRQL irql); /* DISPATCH_LEVEL */
 
 /* Judge only these drivers: file names joined with commas, without case; 0 or empty: all (VER-3).

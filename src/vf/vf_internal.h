@@ -23,8 +23,6 @@ bool vf_ddi_judge(const struct ddi *ddi, KIRQL irql, bool in_nmi, enum vf_rule *
 /* True if findings about code at `address` count: it lies in a driver that is checked (VER-3).
  * NMI-safe. */
 bool vf_address_checked(uint64_t address);
-/* `bad.sys+0x1a2c`; false and an empty text when the address lies in no driver. NMI-safe. */
-bool vf_address_where(uint64_t address, char *where, size_t size);
 
 /* vf_report_with, whose parameters may be 0. `by_object`: findings about other objects are others.
  */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* mm_internal.h: what the files of mm share. */
+#pragma once
+
+#include "mm/mm.h"
+
+/* A section of an image. `pageable` differs from what was compiled after MmPageEntireDriver. */
+struct mm_image_section {
+	_Atomic bool live;
+	bool used; /* under the sections' lock */
+	bool compiled_pageable;
+	_Atomic bool pageable;
+	_Atomic uint32_t locks; /* MmLockPagable*, MmProbeAndLockPages */
+	unsigned protection;
+	uint64_t image_base, base, size;
+	char name[12];
+};
+
+/* The section that holds an address; 0: none. Any context. */
+struct mm_image_section *mm_section_find(uint64_t address);
+void mm_sections_of_image(uint64_t image_base, void (*each)(struct mm_image_section *section));
+/* Present, or pageable and not there now: a read below DISPATCH_LEVEL succeeds. Any context. */
+bool mm_address_valid(const void *address);
+/* Accessible pageable pages: to be taken away at the next raise. */
+void mm_pageable_remember(uint64_t base, size_t size);
