@@ -78,12 +78,12 @@ struct _KTHREAD {
 	void *StartAddress; /* 450: the driver's start routine */
 
 	/* own */
+	struct ke_call_record
+		*records; /* 458 (ldr/ddi_thunk.S): newest DDI call or callout; own thread only */
 	struct port_thread *port;
 	struct ke_processor *processor; /* where it runs or ran last */
 	struct port_frame
 		*interrupt_frame; /* what the innermost interrupt on this thread stopped */
-	struct ke_call_record
-		*records; /* newest DDI call or callout (ke/callout.h); own thread only */
 	LIST_ENTRY ready_entry;
 	GROUP_AFFINITY affinity;      /* where it may run */
 	GROUP_AFFINITY user_affinity; /* what Revert returns to */

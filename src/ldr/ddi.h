@@ -5,22 +5,24 @@
  * Rows live in ldr/ddi/<part>.def, one file per part of the core, all included by ldr/ddi.def:
  *
  *     DDI(name, module, min, max, version, rule, flags)
- *     DDI_AS(name, symbol, module, min, max, version, rule, flags)    the C function has another name (memcpy: libc's is taken)
- *     DDI_DATA(name, module, version)
+ *     DDI_AS(name, symbol, module, min, max, version, rule, flags)    the C function has another
+ * name (memcpy: libc's is taken) DDI_DATA(name, module, version)
  *
- * name     the exported name; the core defines a function of that name (NTAPI), or for DDI_DATA a variable.
- * module   NTOSKRNL or HAL (each is found under both names, DEF-319), later NETIO, NDIS.
- * min, max lowest and highest legal IRQL of the caller: PASSIVE APC DISPATCH IPI DIRQL(12) HIGH(15 = any).
- * version  first Windows version as NTDDI-style 0xMMmm: 0x0500 2000, 0x0501 XP, 0x0502 2003, 0x0600 Vista, 0x0601 7,
- *          0x0602 8, 0x0603 8.1, 0x0A00 10.
- * rule     the verifier rule (vf/rules.def) that an IRQL outside [min, max] breaks; RtIrql where no documented rule covers it.
- * flags    0 or DDI_THUNK (may raise an exception or call a driver: bound through the call-record thunk), DDI_NMI
- *          (allowed in an NMI callback, NMI-32), DDI_STORPORT (on the HwStorPortProhibitedDDIs list, VER-74), DDI_FAULT (with
- *          DDI_THUNK: a page fault inside the function, at IRQL < DISPATCH_LEVEL, is raised in the driver as an exception
- *          at its call; for functions like memcpy that hold nothing while they touch the driver's memory), joined with |.
+ * name     the exported name; the core defines a function of that name (NTAPI), or for DDI_DATA a
+ * variable. module   NTOSKRNL or HAL (each is found under both names, DEF-319), later NETIO, NDIS.
+ * min, max lowest and highest legal IRQL of the caller: PASSIVE APC DISPATCH IPI DIRQL(12) HIGH(15
+ * = any). version  first Windows version as NTDDI-style 0xMMmm: 0x0500 2000, 0x0501 XP, 0x0502
+ * 2003, 0x0600 Vista, 0x0601 7, 0x0602 8, 0x0603 8.1, 0x0A00 10. rule     the verifier rule
+ * (vf/rules.def) that an IRQL outside [min, max] breaks; RtIrql where no documented rule covers it.
+ * flags    0 or DDI_THUNK (may raise an exception or call a driver: bound through the call-record
+ * thunk), DDI_NMI (allowed in an NMI callback, NMI-32), DDI_STORPORT (on the
+ * HwStorPortProhibitedDDIs list, VER-74), DDI_FAULT (with DDI_THUNK: a page fault inside the
+ * function, at IRQL < DISPATCH_LEVEL, is raised in the driver as an exception at its call; for
+ * functions like memcpy that hold nothing while they touch the driver's memory), joined with |.
  *
- * Generated from it: the loader's binding, the binding stubs (ldr/ddi_stub.S), import libraries (tools/import-libs), the
- * verifier's entry checks, `ketch ddi`, `ketch imports`, docs. Adding a DDI is one row and one function.
+ * Generated from it: the loader's binding, the binding stubs (ldr/ddi_stub.S), import libraries
+ * (tools/import-libs), the verifier's entry checks, `ketch ddi`, `ketch imports`, docs. Adding a
+ * DDI is one row and one function.
  *
  * This file is also read by the assembler: only #defines outside the guard.
  */
@@ -45,7 +47,7 @@ struct ddi {
 	uint8_t irql_min, irql_max;
 	uint8_t flags;
 	uint16_t version;
-	uint16_t rule;       /* enum vf_rule */
+	uint16_t rule; /* enum vf_rule */
 	bool data;
 };
 
@@ -54,4 +56,13 @@ extern const uint32_t ddi_count;
 /* By name, in any module of the kernel proper (NTOSKRNL, HAL count as one); 0 when absent. */
 const struct ddi *ddi_find(enum ddi_module module, const char *name);
 const char *ddi_module_name(enum ddi_module module);
+/* The row whose function, or one of its entries, is at this address; 0: none. NMI-safe. */
+const struct ddi *ddi_from_entry(uint64_t address);
+/* The DDI that the call instruction before this return address in a driver calls, through its
+ * import table; 0: unknown. NMI-safe. */
+const struct ddi *ddi_called_before(uint64_t return_address);
+
+/* The code of entry stubs: there RBP is the driver's and the return address on top of the stack
+ * (ldr/ddi_stub.S). */
+extern const uint8_t ddi_stubs_begin[], ddi_stubs_end[];
 #endif
