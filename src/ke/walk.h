@@ -29,6 +29,7 @@ struct ke_walk {
 	const struct ke_call_record *record; /* newest one not passed yet */
 	uint64_t low, high;                  /* of the stack that it is on */
 	unsigned frames;
+	bool unsure; /* RBP need not be this function's frame */
 	bool begun, ended;
 };
 
@@ -41,3 +42,14 @@ void ke_walk_begin(struct ke_walk *walk, PKTHREAD thread, const struct port_regs
 void ke_walk_begin_caller(struct ke_walk *walk);
 /* Go to the first, then to each next frame. False: no more. */
 bool ke_walk_next(struct ke_walk *walk);
+
+/* The newest record from `record` on that is not below `rsp`: those below it belong to calls that
+ * have been left. */
+const struct ke_call_record *ke_walk_record(const struct _KTHREAD *thread,
+					    const struct ke_call_record *record, uint64_t rsp);
+
+/* `nmi.sys+0x1a2c`, for an address in a driver that is or was loaded; else false and an empty text.
+ */
+bool ke_where(uint64_t address, char *text, size_t size);
+/* The file name of the driver that holds it; 0: none. */
+const char *ke_where_driver(uint64_t address);
