@@ -14,8 +14,12 @@ const struct ketch_bugcheck *ke_bugcheck_report(void);
 const char *ke_bugcheck_name(ULONG code);
 
 /*
- * Private to the bug check. Call every registered routine; each is removed before it is called, so
- * that a fault in one, which enters the bug check again, continues with the next. HIGH_LEVEL, other
- * processors frozen.
+ * Private to the bug check. Call every registered routine; each leaves its list before it is
+ * called, so that a fault in one, which enters the bug check again, continues with the next.
+ * HIGH_LEVEL, other processors frozen.
  */
-void ke_bugcheck_callbacks(ULONG code, const uint64_t parameters[4]);
+void ke_bugcheck_callbacks(void);
+
+struct vf_unload;
+/* Report callbacks that a driver leaves behind (vf/checks.def). */
+void ke_bugcheck_unload(const struct vf_unload *unload);
