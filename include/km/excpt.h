@@ -10,10 +10,10 @@
 #define EXCEPTION_CONTINUE_EXECUTION (-1)
 
 #if defined(_MSC_VER) || (defined(__clang__) && defined(_WIN32))
-#define GetExceptionCode()	  _exception_code()
-#define exception_code()	  _exception_code()
+#define GetExceptionCode()        _exception_code()
+#define exception_code()          _exception_code()
 #define GetExceptionInformation() ((PEXCEPTION_POINTERS)_exception_info())
-#define exception_info()	  GetExceptionInformation()
-#define AbnormalTermination()	  _abnormal_termination()
-#define abnormal_termination()	  _abnormal_termination()
+#define exception_info()          GetExceptionInformation()
+#define AbnormalTermination()     _abnormal_termination()
+#define abnormal_termination()    _abnormal_termination()
 #endif

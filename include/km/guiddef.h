@@ -19,16 +19,22 @@ typedef const GUID *LPCGUID;
 
 #ifdef __cplusplus
 #define REFGUID const GUID &
-#define REFIID	const IID &
+#define REFIID  const IID &
 #else
 #define REFGUID const GUID *
-#define REFIID	const IID *
+#define REFIID  const IID *
 #endif
 
-#define KM_GUID_VALUE(l, w1, w2, b1, b2, b3, b4, b5, b6, b7, b8) {l, w1, w2, {b1, b2, b3, b4, b5, b6, b7, b8}}
+#define KM_GUID_VALUE(l, w1, w2, b1, b2, b3, b4, b5, b6, b7, b8)                                   \
+	{                                                                                          \
+		l, w1, w2,                                                                         \
+		{                                                                                  \
+			b1, b2, b3, b4, b5, b6, b7, b8                                             \
+		}                                                                                  \
+	}
 #define KM_DECLARE_GUID(name, ...) EXTERN_C const GUID name
-#define KM_DEFINE_GUID(name, ...)                       \
-	EXTERN_C const GUID name;                       \
+#define KM_DEFINE_GUID(name, ...)                                                                  \
+	EXTERN_C const GUID name;                                                                  \
 	EXTERN_C __attribute__((weak)) const GUID name = KM_GUID_VALUE(__VA_ARGS__)
 #ifndef DEFINE_GUID
 #ifdef INITGUID
@@ -58,5 +64,5 @@ static inline bool operator!=(REFGUID one, REFGUID two)
 #else
 #define IsEqualGUID(one, two) km_guid_equal(one, two)
 #endif
-#define IsEqualIID(one, two)   IsEqualGUID(one, two)
+#define IsEqualIID(one, two)        IsEqualGUID(one, two)
 #define InlineIsEqualGUID(one, two) IsEqualGUID(one, two)

@@ -2,6 +2,7 @@
  *
  * Turns each later DEFINE_GUID of this file into a definition.
  */
+#pragma once
 #ifndef INITGUID
 #define INITGUID
 #endif

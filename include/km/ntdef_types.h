@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The base structures: lists, strings, object attributes, processor numbers (PLT-66..71). Included by ntdef.h.
+ * The base structures: lists, strings, object attributes, processor numbers (PLT-66..71). Included
+ * by ntdef.h.
  */
 #pragma once
 #include "ntdef.h"
@@ -56,20 +57,24 @@ typedef struct _LIST_ENTRY64 {
 } LIST_ENTRY64, *PLIST_ENTRY64;
 
 typedef struct _STRING {
-	USHORT Length;	      /* bytes, without a terminator */
+	USHORT Length;        /* bytes, without a terminator */
 	USHORT MaximumLength; /* bytes */
 	PCHAR Buffer;
-} STRING, *PSTRING, ANSI_STRING, *PANSI_STRING, OEM_STRING, *POEM_STRING, UTF8_STRING, *PUTF8_STRING, CANSI_STRING;
+} STRING, *PSTRING, ANSI_STRING, *PANSI_STRING, OEM_STRING, *POEM_STRING, UTF8_STRING,
+	*PUTF8_STRING, CANSI_STRING;
 typedef const STRING *PCANSI_STRING, *PCOEM_STRING, *PCUTF8_STRING;
 
 typedef struct _UNICODE_STRING {
-	USHORT Length;	      /* bytes, without a terminator */
+	USHORT Length;        /* bytes, without a terminator */
 	USHORT MaximumLength; /* bytes */
 	PWCH Buffer;
 } UNICODE_STRING, *PUNICODE_STRING;
 typedef const UNICODE_STRING *PCUNICODE_STRING;
 
-#define RTL_CONSTANT_STRING(text) {sizeof(text) - sizeof((text)[0]), sizeof(text), KM_STRING_CAST(text)}
+#define RTL_CONSTANT_STRING(text)                                                                  \
+	{                                                                                          \
+		sizeof(text) - sizeof((text)[0]), sizeof(text), KM_STRING_CAST(text)               \
+	}
 #ifdef __cplusplus
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wc++11-compat-deprecated-writable-strings"
@@ -87,14 +92,15 @@ static inline constexpr PWCHAR km_string_cast(const WCHAR *text)
 #define KM_STRING_CAST(text) text
 #endif
 
-#define DECLARE_CONST_UNICODE_STRING(name, text) \
-	const WCHAR name##_buffer[] = text;      \
-	const UNICODE_STRING name = {sizeof(text) - sizeof(WCHAR), sizeof(text), (PWCH)name##_buffer}
-#define DECLARE_GLOBAL_CONST_UNICODE_STRING(name, text) \
-	extern const UNICODE_STRING name;               \
+#define DECLARE_CONST_UNICODE_STRING(name, text)                                                   \
+	const WCHAR name##_buffer[] = text;                                                        \
+	const UNICODE_STRING name = {sizeof(text) - sizeof(WCHAR), sizeof(text),                   \
+				     (PWCH)name##_buffer}
+#define DECLARE_GLOBAL_CONST_UNICODE_STRING(name, text)                                            \
+	extern const UNICODE_STRING name;                                                          \
 	const UNICODE_STRING name = RTL_CONSTANT_STRING(text)
-#define DECLARE_UNICODE_STRING_SIZE(name, chars) \
-	WCHAR name##_buffer[chars];              \
+#define DECLARE_UNICODE_STRING_SIZE(name, chars)                                                   \
+	WCHAR name##_buffer[chars];                                                                \
 	UNICODE_STRING name = {0, (chars) * sizeof(WCHAR), name##_buffer}
 
 typedef struct _OBJECT_ATTRIBUTES {
@@ -108,29 +114,31 @@ typedef struct _OBJECT_ATTRIBUTES {
 typedef const OBJECT_ATTRIBUTES *PCOBJECT_ATTRIBUTES;
 
 /* PLT-65 */
-#define OBJ_INHERIT		  0x00000002
-#define OBJ_PERMANENT		  0x00000010
-#define OBJ_EXCLUSIVE		  0x00000020
-#define OBJ_CASE_INSENSITIVE	  0x00000040
-#define OBJ_OPENIF		  0x00000080
-#define OBJ_OPENLINK		  0x00000100
-#define OBJ_KERNEL_HANDLE	  0x00000200
-#define OBJ_FORCE_ACCESS_CHECK	  0x00000400
+#define OBJ_INHERIT                       0x00000002
+#define OBJ_PERMANENT                     0x00000010
+#define OBJ_EXCLUSIVE                     0x00000020
+#define OBJ_CASE_INSENSITIVE              0x00000040
+#define OBJ_OPENIF                        0x00000080
+#define OBJ_OPENLINK                      0x00000100
+#define OBJ_KERNEL_HANDLE                 0x00000200
+#define OBJ_FORCE_ACCESS_CHECK            0x00000400
 #define OBJ_IGNORE_IMPERSONATED_DEVICEMAP 0x00000800
-#define OBJ_DONT_REPARSE	  0x00001000
-#define OBJ_VALID_ATTRIBUTES	  0x00001FF2
+#define OBJ_DONT_REPARSE                  0x00001000
+#define OBJ_VALID_ATTRIBUTES              0x00001FF2
 
-#define InitializeObjectAttributes(p, name, flags, root, security) \
-	do {                                                       \
-		(p)->Length = sizeof(OBJECT_ATTRIBUTES);           \
-		(p)->RootDirectory = (root);                       \
-		(p)->ObjectName = (name);                          \
-		(p)->Attributes = (flags);                         \
-		(p)->SecurityDescriptor = (security);              \
-		(p)->SecurityQualityOfService = NULL;              \
+#define InitializeObjectAttributes(p, name, flags, root, security)                                 \
+	do {                                                                                       \
+		(p)->Length = sizeof(OBJECT_ATTRIBUTES);                                           \
+		(p)->RootDirectory = (root);                                                       \
+		(p)->ObjectName = (name);                                                          \
+		(p)->Attributes = (flags);                                                         \
+		(p)->SecurityDescriptor = (security);                                              \
+		(p)->SecurityQualityOfService = NULL;                                              \
 	} while (0)
-#define RTL_CONSTANT_OBJECT_ATTRIBUTES(name, flags) \
-	{sizeof(OBJECT_ATTRIBUTES), NULL, (PUNICODE_STRING)(name), (flags), NULL, NULL}
+#define RTL_CONSTANT_OBJECT_ATTRIBUTES(name, flags)                                                \
+	{                                                                                          \
+		sizeof(OBJECT_ATTRIBUTES), NULL, (PUNICODE_STRING)(name), (flags), NULL, NULL      \
+	}
 
 /* Group is 0-based; Number is relative to the group (PLT-70). */
 typedef struct _PROCESSOR_NUMBER {
@@ -153,9 +161,14 @@ typedef struct _CLIENT_ID {
 typedef enum _EVENT_TYPE { NotificationEvent, SynchronizationEvent } EVENT_TYPE;
 typedef enum _TIMER_TYPE { NotificationTimer, SynchronizationTimer } TIMER_TYPE;
 typedef enum _WAIT_TYPE { WaitAll, WaitAny, WaitNotification, WaitDequeue, WaitDpc } WAIT_TYPE;
-typedef enum _NT_PRODUCT_TYPE { NtProductWinNt = 1, NtProductLanManNt, NtProductServer } NT_PRODUCT_TYPE;
+typedef enum _NT_PRODUCT_TYPE {
+	NtProductWinNt = 1,
+	NtProductLanManNt,
+	NtProductServer
+} NT_PRODUCT_TYPE;
 
-/* 8 bytes at 0: depth, sequence; at 8: the first entry. A block of 16 bytes, so that cmpxchg16b can change it. */
+/* 8 bytes at 0: depth, sequence; at 8: the first entry. A block of 16 bytes, so that cmpxchg16b can
+ * change it. */
 typedef struct DECLSPEC_ALIGN(16) _SLIST_ENTRY {
 	struct _SLIST_ENTRY *Next;
 } SLIST_ENTRY, *PSLIST_ENTRY;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ZwQuerySystemInformation's module list and RtlQueryModuleInformation (DEF-53): not in public driver headers, so drivers
- * declare them themselves; ours and the core include this. PASSIVE_LEVEL.
+ * ZwQuerySystemInformation's module list and RtlQueryModuleInformation (DEF-53): not in public
+ * driver headers, so drivers declare them themselves; ours and the core include this.
+ * PASSIVE_LEVEL.
  */
 #pragma once
 #include "wdm/zw_types.h"
@@ -38,7 +39,7 @@ typedef struct _RTL_MODULE_EXTENDED_INFO {
 /* The image's loader entry: DRIVER_OBJECT.DriverSection (DEF-50). */
 typedef struct _KLDR_DATA_TABLE_ENTRY {
 	LIST_ENTRY InLoadOrderLinks; /* 00 */
-	PVOID ExceptionTable;	     /* 10 */
+	PVOID ExceptionTable;        /* 10 */
 	ULONG ExceptionTableSize;
 	PVOID GpValue;
 	PVOID NonPagedDebugInfo;
@@ -60,9 +61,13 @@ typedef struct _KLDR_DATA_TABLE_ENTRY {
 	PVOID Reserved98;
 } KLDR_DATA_TABLE_ENTRY, *PKLDR_DATA_TABLE_ENTRY;
 
-NTSYSCALLAPI NTSTATUS NTAPI ZwQuerySystemInformation(ULONG SystemInformationClass, PVOID SystemInformation,
-						     ULONG SystemInformationLength, PULONG ReturnLength);
+NTSYSCALLAPI NTSTATUS NTAPI ZwQuerySystemInformation(ULONG SystemInformationClass,
+						     PVOID SystemInformation,
+						     ULONG SystemInformationLength,
+						     PULONG ReturnLength);
 NTSYSAPI NTSTATUS NTAPI RtlQueryModuleInformation(PULONG InformationLength, ULONG SizePerModule,
 						  PVOID InformationBuffer);
+
+KM_EXPORTED_DATA(LIST_ENTRY, PsLoadedModuleList); /* DEF-52 */
 
 EXTERN_C_END

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * KTRAP_FRAME, 0x190 bytes (DEF-29): the registers of user mode that the kernel holds while it handles a fault. A bound
- * callback reaches it at KTHREAD + 0x90 (DEF-27).
+ * KTRAP_FRAME, 0x190 bytes (DEF-29): the registers of user mode that the kernel holds while it
+ * handles a fault. A bound callback reaches it at KTHREAD + 0x90 (DEF-27).
  */
 #pragma once
 #include "wdm/context.h"
@@ -11,8 +11,8 @@ EXTERN_C_START
 
 struct _KTRAP_FRAME {
 	ULONG64 P1Home, P2Home, P3Home, P4Home; /* 000 */
-	ULONG64 P5;				/* 020 */
-	KPROCESSOR_MODE PreviousMode;		/* 028 */
+	ULONG64 P5;                             /* 020 */
+	KPROCESSOR_MODE PreviousMode;           /* 028 */
 	KIRQL PreviousIrql;
 	UCHAR FaultIndicator;
 	UCHAR ExceptionActive;

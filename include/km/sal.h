@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Source annotations (SAL). They are promises for a static analyser, so every one of them expands to nothing here;
- * the runtime checks the same promises while the driver runs.
+ * Source annotations (SAL). They are promises for a static analyser, so every one of them expands
+ * to nothing here; the runtime checks the same promises while the driver runs.
  */
 #pragma once
 
@@ -269,11 +269,11 @@
 #define __drv_fun(annos)
 #define __drv_nop(annos)
 #define __drv_innerNever
-#define __drv_typeConst 0
-#define __drv_typeCond 1
+#define __drv_typeConst  0
+#define __drv_typeCond   1
 #define __drv_typeBitset 2
-#define __drv_typeExpr 3
-#define __drv_Mem 0
+#define __drv_typeExpr   3
+#define __drv_Mem        0
 #define __analysis_assume(expr)
 #define __assume_bound(size)
 #define __success(expr)

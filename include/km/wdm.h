@@ -20,4 +20,5 @@
 #include "wdm/ps_ob.h"
 #include "wdm/io.h"
 #include "wdm/zw.h"
+#include "wdm/cm.h"
 #include "wdm/hal.h"

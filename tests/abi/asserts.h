@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Static assertions about the interface, in C and C++. OURS is 1 when the project's headers are tested, 0 for others.
+ * Static assertions about the interface, in C and C++. OURS is 1 when the project's headers are
+ * tested, 0 for others.
  */
 #pragma once
 
@@ -24,11 +25,11 @@ template <class One> struct same_type<One, One> {
 #define SAME_TYPE(one, two) __builtin_types_compatible_p(one, two)
 #endif
 
-#define SIZE(type, size)	CHECK(sizeof(type) == (size))
+#define SIZE(type, size)        CHECK(sizeof(type) == (size))
 #define AT(type, member, where) CHECK(__builtin_offsetof(type, member) == (where))
 /* A member's place and width. */
-#define MEMBER(type, member, where, size) \
-	AT(type, member, where);          \
+#define MEMBER(type, member, where, size)                                                          \
+	AT(type, member, where);                                                                   \
 	CHECK(sizeof(((type *)0)->member) == (size))
-#define VALUE(name, number) CHECK((name) == (number))
+#define VALUE(name, number)  CHECK((name) == (number))
 #define STATUS(name, number) CHECK((unsigned int)(name) == (number) && sizeof(name) == 4)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Bug check codes that the sheets name, by value (NMI-26, NMI-35, NMI-39, BND-17, PRC-39, VER-*, DEF-328, DEF-332). */
+/* Bug check codes that the sheets name, by value (NMI-26, NMI-35, NMI-39, BND-17, PRC-39, VER-*,
+ * DEF-328, DEF-332). */
 #include <ntifs.h>
 #include "asserts.h"
 

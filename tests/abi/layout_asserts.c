@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PLT-94: the layouts of platform.md section 10 and of the other sheets, as static assertions. The same file is compiled against
- * mingw-w64's headers and against include/km by every compiler that uses them; nothing is run. Where mingw-w64 lacks a type the line
- * is inside `#if OURS`.
+ * PLT-94: the layouts of platform.md section 10 and of the other sheets, as static assertions. The
+ * same file is compiled against mingw-w64's headers and against include/km by every compiler that
+ * uses them; nothing is run. Where mingw-w64 lacks a type the line is inside `#if OURS`.
  */
 #include <stddef.h>
 #include <ntifs.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PLT-94, continued: registers and frames, the shared page, the images' structures, affinity, and constants.
+ * PLT-94, continued: registers and frames, the shared page, the images' structures, affinity, and
+ * constants.
  */
 #include <stddef.h>
 #include <ntifs.h>
@@ -295,7 +296,8 @@ VALUE(IRP_MJ_PNP, 0x1B);
 VALUE(METHOD_BUFFERED, 0);
 VALUE(METHOD_NEITHER, 3);
 VALUE(CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800, METHOD_BUFFERED, FILE_ANY_ACCESS), 0x222000);
-VALUE(CTL_CODE(FILE_DEVICE_UNKNOWN, 0x801, METHOD_NEITHER, FILE_READ_ACCESS | FILE_WRITE_ACCESS), 0x22E007);
+VALUE(CTL_CODE(FILE_DEVICE_UNKNOWN, 0x801, METHOD_NEITHER, FILE_READ_ACCESS | FILE_WRITE_ACCESS),
+      0x22E007);
 VALUE(FILE_OPEN_IF, 3);
 VALUE(FILE_APPEND_DATA, 4);
 VALUE(FILE_SYNCHRONOUS_IO_NONALERT, 0x20);

@@ -31,24 +31,24 @@ typedef struct DECLSPEC_ALIGN(16) _XSAVE_FORMAT {
 	UCHAR Reserved4[96];
 } XSAVE_FORMAT, *PXSAVE_FORMAT, XMM_SAVE_AREA32, *PXMM_SAVE_AREA32;
 
-#define CONTEXT_AMD64		0x00100000
-#define CONTEXT_CONTROL		(CONTEXT_AMD64 | 0x01)
-#define CONTEXT_INTEGER		(CONTEXT_AMD64 | 0x02)
-#define CONTEXT_SEGMENTS	(CONTEXT_AMD64 | 0x04)
-#define CONTEXT_FLOATING_POINT	(CONTEXT_AMD64 | 0x08)
+#define CONTEXT_AMD64           0x00100000
+#define CONTEXT_CONTROL         (CONTEXT_AMD64 | 0x01)
+#define CONTEXT_INTEGER         (CONTEXT_AMD64 | 0x02)
+#define CONTEXT_SEGMENTS        (CONTEXT_AMD64 | 0x04)
+#define CONTEXT_FLOATING_POINT  (CONTEXT_AMD64 | 0x08)
 #define CONTEXT_DEBUG_REGISTERS (CONTEXT_AMD64 | 0x10)
-#define CONTEXT_XSTATE		(CONTEXT_AMD64 | 0x40)
-#define CONTEXT_FULL		(CONTEXT_CONTROL | CONTEXT_INTEGER | CONTEXT_FLOATING_POINT)
-#define CONTEXT_ALL		(CONTEXT_FULL | CONTEXT_SEGMENTS | CONTEXT_DEBUG_REGISTERS)
+#define CONTEXT_XSTATE          (CONTEXT_AMD64 | 0x40)
+#define CONTEXT_FULL            (CONTEXT_CONTROL | CONTEXT_INTEGER | CONTEXT_FLOATING_POINT)
+#define CONTEXT_ALL             (CONTEXT_FULL | CONTEXT_SEGMENTS | CONTEXT_DEBUG_REGISTERS)
 #define CONTEXT_UNWOUND_TO_CALL 0x20000000
 
 typedef struct DECLSPEC_ALIGN(16) _CONTEXT {
 	ULONG64 P1Home, P2Home, P3Home, P4Home, P5Home, P6Home; /* 000 */
-	ULONG ContextFlags;					/* 030 */
+	ULONG ContextFlags;                                     /* 030 */
 	ULONG MxCsr;
 	USHORT SegCs, SegDs, SegEs, SegFs, SegGs, SegSs; /* 038 */
 	ULONG EFlags;
-	ULONG64 Dr0, Dr1, Dr2, Dr3, Dr6, Dr7; /* 048 */
+	ULONG64 Dr0, Dr1, Dr2, Dr3, Dr6, Dr7;           /* 048 */
 	ULONG64 Rax, Rcx, Rdx, Rbx, Rsp, Rbp, Rsi, Rdi; /* 078 */
 	ULONG64 R8, R9, R10, R11, R12, R13, R14, R15;
 	ULONG64 Rip; /* 0F8 */
@@ -68,17 +68,17 @@ typedef struct DECLSPEC_ALIGN(16) _CONTEXT {
 	ULONG64 LastExceptionToRip, LastExceptionFromRip;
 } CONTEXT, *PCONTEXT;
 
-#define EXCEPTION_NONCONTINUABLE    0x01
-#define EXCEPTION_UNWINDING	    0x02
-#define EXCEPTION_EXIT_UNWIND	    0x04
-#define EXCEPTION_STACK_INVALID	    0x08
-#define EXCEPTION_NESTED_CALL	    0x10
-#define EXCEPTION_TARGET_UNWIND	    0x20
-#define EXCEPTION_COLLIDED_UNWIND   0x40
-#define EXCEPTION_UNWIND	    0x66
-#define IS_UNWINDING(flags)	    (((flags) & EXCEPTION_UNWIND) != 0)
-#define IS_DISPATCHING(flags)	    (((flags) & EXCEPTION_UNWIND) == 0)
-#define IS_TARGET_UNWIND(flags)	    (((flags) & EXCEPTION_TARGET_UNWIND) != 0)
+#define EXCEPTION_NONCONTINUABLE     0x01
+#define EXCEPTION_UNWINDING          0x02
+#define EXCEPTION_EXIT_UNWIND        0x04
+#define EXCEPTION_STACK_INVALID      0x08
+#define EXCEPTION_NESTED_CALL        0x10
+#define EXCEPTION_TARGET_UNWIND      0x20
+#define EXCEPTION_COLLIDED_UNWIND    0x40
+#define EXCEPTION_UNWIND             0x66
+#define IS_UNWINDING(flags)          (((flags)&EXCEPTION_UNWIND) != 0)
+#define IS_DISPATCHING(flags)        (((flags)&EXCEPTION_UNWIND) == 0)
+#define IS_TARGET_UNWIND(flags)      (((flags)&EXCEPTION_TARGET_UNWIND) != 0)
 #define EXCEPTION_MAXIMUM_PARAMETERS 15
 
 typedef struct _EXCEPTION_RECORD {
@@ -110,7 +110,8 @@ typedef struct _IMAGE_RUNTIME_FUNCTION_ENTRY {
 		ULONG UnwindInfoAddress;
 		ULONG UnwindData;
 	};
-} RUNTIME_FUNCTION, *PRUNTIME_FUNCTION, IMAGE_RUNTIME_FUNCTION_ENTRY, *PIMAGE_RUNTIME_FUNCTION_ENTRY;
+} RUNTIME_FUNCTION, *PRUNTIME_FUNCTION, IMAGE_RUNTIME_FUNCTION_ENTRY,
+	*PIMAGE_RUNTIME_FUNCTION_ENTRY;
 
 #define UNW_FLAG_NHANDLER  0
 #define UNW_FLAG_EHANDLER  1
@@ -148,7 +149,8 @@ typedef struct _UNWIND_INFO {
 	UCHAR FrameRegister : 4;
 	UCHAR FrameOffset : 4; /* in 16 bytes */
 	UNWIND_CODE UnwindCode[1];
-	/* padded to an even count; then the handler's RVA and data, or a chained RUNTIME_FUNCTION */
+	/* padded to an even count; then the handler's RVA and data, or a chained RUNTIME_FUNCTION
+	 */
 } UNWIND_INFO, *PUNWIND_INFO;
 
 typedef struct _SCOPE_TABLE_AMD64 {
@@ -162,8 +164,10 @@ typedef struct _SCOPE_TABLE_AMD64 {
 } SCOPE_TABLE_AMD64, *PSCOPE_TABLE_AMD64, SCOPE_TABLE, *PSCOPE_TABLE;
 
 struct _DISPATCHER_CONTEXT;
-typedef EXCEPTION_DISPOSITION NTAPI EXCEPTION_ROUTINE(struct _EXCEPTION_RECORD *ExceptionRecord, PVOID EstablisherFrame,
-						      struct _CONTEXT *ContextRecord, PVOID DispatcherContext);
+typedef EXCEPTION_DISPOSITION NTAPI EXCEPTION_ROUTINE(struct _EXCEPTION_RECORD *ExceptionRecord,
+						      PVOID EstablisherFrame,
+						      struct _CONTEXT *ContextRecord,
+						      PVOID DispatcherContext);
 typedef EXCEPTION_ROUTINE *PEXCEPTION_ROUTINE;
 
 #define UNWIND_HISTORY_TABLE_SIZE 12
@@ -202,23 +206,25 @@ typedef struct _KNONVOLATILE_CONTEXT_POINTERS {
 	PULONG64 IntegerContext[16];
 } KNONVOLATILE_CONTEXT_POINTERS, *PKNONVOLATILE_CONTEXT_POINTERS;
 
-NTSYSAPI VOID NTAPI RtlCaptureContext(PCONTEXT ContextRecord);					 /* 15 */
-NTSYSAPI PRUNTIME_FUNCTION NTAPI RtlLookupFunctionEntry(ULONG64 ControlPc, PULONG64 ImageBase,
-							PUNWIND_HISTORY_TABLE HistoryTable);	 /* 15 */
-NTSYSAPI PEXCEPTION_ROUTINE NTAPI RtlVirtualUnwind(ULONG HandlerType, ULONG64 ImageBase, ULONG64 ControlPc,
-						   PRUNTIME_FUNCTION FunctionEntry, PCONTEXT ContextRecord,
-						   PVOID *HandlerData, PULONG64 EstablisherFrame,
-						   PKNONVOLATILE_CONTEXT_POINTERS ContextPointers); /* 15 */
-NTSYSAPI VOID NTAPI RtlUnwindEx(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION_RECORD ExceptionRecord,
-				PVOID ReturnValue, PCONTEXT OriginalContext, PUNWIND_HISTORY_TABLE HistoryTable);
+NTSYSAPI VOID NTAPI RtlCaptureContext(PCONTEXT ContextRecord); /* 15 */
+NTSYSAPI PRUNTIME_FUNCTION NTAPI RtlLookupFunctionEntry(
+	ULONG64 ControlPc, PULONG64 ImageBase, PUNWIND_HISTORY_TABLE HistoryTable); /* 15 */
+NTSYSAPI PEXCEPTION_ROUTINE NTAPI RtlVirtualUnwind(
+	ULONG HandlerType, ULONG64 ImageBase, ULONG64 ControlPc, PRUNTIME_FUNCTION FunctionEntry,
+	PCONTEXT ContextRecord, PVOID *HandlerData, PULONG64 EstablisherFrame,
+	PKNONVOLATILE_CONTEXT_POINTERS ContextPointers); /* 15 */
+NTSYSAPI VOID NTAPI RtlUnwindEx(PVOID TargetFrame, PVOID TargetIp,
+				PEXCEPTION_RECORD ExceptionRecord, PVOID ReturnValue,
+				PCONTEXT OriginalContext, PUNWIND_HISTORY_TABLE HistoryTable);
 NTSYSAPI VOID NTAPI RtlUnwind(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION_RECORD ExceptionRecord,
 			      PVOID ReturnValue);
 NTSYSAPI VOID NTAPI RtlRestoreContext(PCONTEXT ContextRecord, PEXCEPTION_RECORD ExceptionRecord);
 NTSYSAPI VOID NTAPI RtlRaiseException(PEXCEPTION_RECORD ExceptionRecord);
-NTSYSAPI USHORT NTAPI RtlCaptureStackBackTrace(ULONG FramesToSkip, ULONG FramesToCapture, PVOID *BackTrace,
-					       PULONG BackTraceHash);				 /* 15 */
-NTSYSAPI PVOID NTAPI RtlPcToFileHeader(PVOID PcValue, PVOID *BaseOfImage);			 /* 15 */
-NTSYSAPI EXCEPTION_DISPOSITION NTAPI __C_specific_handler(PEXCEPTION_RECORD ExceptionRecord, PVOID EstablisherFrame,
+NTSYSAPI USHORT NTAPI RtlCaptureStackBackTrace(ULONG FramesToSkip, ULONG FramesToCapture,
+					       PVOID *BackTrace, PULONG BackTraceHash); /* 15 */
+NTSYSAPI PVOID NTAPI RtlPcToFileHeader(PVOID PcValue, PVOID *BaseOfImage);              /* 15 */
+NTSYSAPI EXCEPTION_DISPOSITION NTAPI __C_specific_handler(PEXCEPTION_RECORD ExceptionRecord,
+							  PVOID EstablisherFrame,
 							  PCONTEXT ContextRecord,
 							  PDISPATCHER_CONTEXT DispatcherContext);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pool, fast mutexes, push locks, rundown protection, resources, work items, callback objects (PLT-45..48, PLT-61..64,
- * PLT-80). The number behind each prototype is the highest IRQL of the caller.
+ * Pool, fast mutexes, push locks, rundown protection, resources, work items, callback objects
+ * (PLT-45..48, PLT-61..64, PLT-80). The number behind each prototype is the highest IRQL of the
+ * caller.
  */
 #pragma once
 #include "ke.h"
@@ -34,28 +35,28 @@ typedef enum _POOL_TYPE {
 #endif
 #define POOL_QUOTA_FAIL_INSTEAD_OF_RAISE 8
 #define POOL_RAISE_IF_ALLOCATION_FAILURE 16
-#define POOL_COLD_ALLOCATION		 256
-#define POOL_NX_ALLOCATION		 512
-#define POOL_ZERO_ALLOCATION		 1024
-#define DrvRtPoolNxOptIn		 1
+#define POOL_COLD_ALLOCATION             256
+#define POOL_NX_ALLOCATION               512
+#define POOL_ZERO_ALLOCATION             1024
+#define DrvRtPoolNxOptIn                 1
 
 typedef ULONG64 POOL_FLAGS;
-#define POOL_FLAG_USE_QUOTA	    0x0000000000000001ULL
-#define POOL_FLAG_UNINITIALIZED	    0x0000000000000002ULL
-#define POOL_FLAG_SESSION	    0x0000000000000004ULL
-#define POOL_FLAG_CACHE_ALIGNED	    0x0000000000000008ULL
-#define POOL_FLAG_RESERVED1	    0x0000000000000010ULL
+#define POOL_FLAG_USE_QUOTA         0x0000000000000001ULL
+#define POOL_FLAG_UNINITIALIZED     0x0000000000000002ULL
+#define POOL_FLAG_SESSION           0x0000000000000004ULL
+#define POOL_FLAG_CACHE_ALIGNED     0x0000000000000008ULL
+#define POOL_FLAG_RESERVED1         0x0000000000000010ULL
 #define POOL_FLAG_RAISE_ON_FAILURE  0x0000000000000020ULL
-#define POOL_FLAG_NON_PAGED	    0x0000000000000040ULL
+#define POOL_FLAG_NON_PAGED         0x0000000000000040ULL
 #define POOL_FLAG_NON_PAGED_EXECUTE 0x0000000000000080ULL
-#define POOL_FLAG_PAGED		    0x0000000000000100ULL
-#define POOL_FLAG_RESERVED2	    0x0000000000000200ULL
-#define POOL_FLAG_RESERVED3	    0x0000000000000400ULL
-#define POOL_FLAG_SPECIAL_POOL	    0x0000000100000000ULL
+#define POOL_FLAG_PAGED             0x0000000000000100ULL
+#define POOL_FLAG_RESERVED2         0x0000000000000200ULL
+#define POOL_FLAG_RESERVED3         0x0000000000000400ULL
+#define POOL_FLAG_SPECIAL_POOL      0x0000000100000000ULL
 #define POOL_FLAG_REQUIRED_START    0x0000000000000001ULL
-#define POOL_FLAG_REQUIRED_END	    0x0000000080000000ULL
+#define POOL_FLAG_REQUIRED_END      0x0000000080000000ULL
 #define POOL_FLAG_OPTIONAL_START    0x0000000100000000ULL
-#define POOL_FLAG_OPTIONAL_END	    0x8000000000000000ULL
+#define POOL_FLAG_OPTIONAL_END      0x8000000000000000ULL
 
 typedef enum _EX_POOL_PRIORITY {
 	LowPoolPriority,
@@ -73,12 +74,14 @@ NTKERNELAPI PVOID NTAPI ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, 
 NTKERNELAPI PVOID NTAPI ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes);
 NTKERNELAPI PVOID NTAPI ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
 NTKERNELAPI PVOID NTAPI ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes);
-NTKERNELAPI PVOID NTAPI ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
-NTKERNELAPI PVOID NTAPI ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
-						      EX_POOL_PRIORITY Priority);
+NTKERNELAPI PVOID NTAPI ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes,
+						   ULONG Tag);
+NTKERNELAPI PVOID NTAPI ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes,
+						      ULONG Tag, EX_POOL_PRIORITY Priority);
 NTKERNELAPI VOID NTAPI ExFreePool(PVOID P);
 NTKERNELAPI VOID NTAPI ExFreePoolWithTag(PVOID P, ULONG Tag);
-NTKERNELAPI VOID NTAPI ExFreePool2(PVOID P, ULONG Tag, PVOID ExtendedParameters, ULONG ExtendedParametersCount);
+NTKERNELAPI VOID NTAPI ExFreePool2(PVOID P, ULONG Tag, PVOID ExtendedParameters,
+				   ULONG ExtendedParametersCount);
 NTKERNELAPI SIZE_T NTAPI ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged);
 #ifdef _WIN32
 FORCEINLINE PVOID ExAllocatePoolZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
@@ -113,10 +116,12 @@ NTKERNELAPI VOID FASTCALL ExAcquirePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, U
 NTKERNELAPI VOID FASTCALL ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
 NTKERNELAPI VOID FASTCALL ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
 NTKERNELAPI VOID FASTCALL ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
-#define ExAcquirePushLockExclusive(lock) ExAcquirePushLockExclusiveEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
-#define ExReleasePushLockExclusive(lock) ExReleasePushLockExclusiveEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
-#define ExAcquirePushLockShared(lock)	 ExAcquirePushLockSharedEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
-#define ExReleasePushLockShared(lock)	 ExReleasePushLockSharedEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExAcquirePushLockExclusive(lock)                                                           \
+	ExAcquirePushLockExclusiveEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExReleasePushLockExclusive(lock)                                                           \
+	ExReleasePushLockExclusiveEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExAcquirePushLockShared(lock) ExAcquirePushLockSharedEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExReleasePushLockShared(lock) ExReleasePushLockSharedEx(lock, EX_DEFAULT_PUSH_LOCK_FLAGS)
 
 /* Reader-writer spin locks: 2. */
 NTKERNELAPI KIRQL NTAPI ExAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
@@ -185,17 +190,19 @@ NTKERNELAPI BOOLEAN NTAPI ExAcquireSharedWaitForExclusive(PERESOURCE Resource, B
 NTKERNELAPI PVOID NTAPI ExEnterCriticalRegionAndAcquireResourceExclusive(PERESOURCE Resource);
 NTKERNELAPI PVOID NTAPI ExEnterCriticalRegionAndAcquireResourceShared(PERESOURCE Resource);
 NTKERNELAPI VOID FASTCALL ExReleaseResourceLite(PERESOURCE Resource);
-NTKERNELAPI VOID NTAPI ExReleaseResourceForThreadLite(PERESOURCE Resource, ERESOURCE_THREAD ResourceThreadId);
+NTKERNELAPI VOID NTAPI ExReleaseResourceForThreadLite(PERESOURCE Resource,
+						      ERESOURCE_THREAD ResourceThreadId);
 NTKERNELAPI VOID FASTCALL ExReleaseResourceAndLeaveCriticalRegion(PERESOURCE Resource);
 NTKERNELAPI VOID NTAPI ExConvertExclusiveToSharedLite(PERESOURCE Resource);
 NTKERNELAPI VOID NTAPI ExSetResourceOwnerPointer(PERESOURCE Resource, PVOID OwnerPointer);
-NTKERNELAPI VOID NTAPI ExSetResourceOwnerPointerEx(PERESOURCE Resource, PVOID OwnerPointer, ULONG Flags);
+NTKERNELAPI VOID NTAPI ExSetResourceOwnerPointerEx(PERESOURCE Resource, PVOID OwnerPointer,
+						   ULONG Flags);
 NTKERNELAPI ULONG NTAPI ExGetExclusiveWaiterCount(PERESOURCE Resource);
 NTKERNELAPI ULONG NTAPI ExGetSharedWaiterCount(PERESOURCE Resource);
 NTKERNELAPI BOOLEAN NTAPI ExIsResourceAcquiredExclusiveLite(PERESOURCE Resource);
 NTKERNELAPI ULONG NTAPI ExIsResourceAcquiredSharedLite(PERESOURCE Resource);
-#define ExIsResourceAcquiredLite      ExIsResourceAcquiredSharedLite
-#define ExGetCurrentResourceThread()  ((ERESOURCE_THREAD)PsGetCurrentThread())
+#define ExIsResourceAcquiredLite     ExIsResourceAcquiredSharedLite
+#define ExGetCurrentResourceThread() ((ERESOURCE_THREAD)PsGetCurrentThread())
 
 /* Work items (the queue owns List.Flink while queued): 2. */
 typedef enum _WORK_QUEUE_TYPE {
@@ -219,11 +226,11 @@ typedef struct _WORK_QUEUE_ITEM {
 	volatile PVOID Parameter;
 } WORK_QUEUE_ITEM, *PWORK_QUEUE_ITEM;
 
-#define ExInitializeWorkItem(item, routine, context) \
-	do {                                         \
-		(item)->WorkerRoutine = (routine);   \
-		(item)->Parameter = (context);       \
-		(item)->List.Flink = NULL;           \
+#define ExInitializeWorkItem(item, routine, context)                                               \
+	do {                                                                                       \
+		(item)->WorkerRoutine = (routine);                                                 \
+		(item)->Parameter = (context);                                                     \
+		(item)->List.Flink = NULL;                                                         \
 	} while (0)
 NTKERNELAPI VOID NTAPI ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType);
 
@@ -231,24 +238,26 @@ NTKERNELAPI VOID NTAPI ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYP
 typedef struct _CALLBACK_OBJECT CALLBACK_OBJECT, *PCALLBACK_OBJECT;
 typedef VOID NTAPI CALLBACK_FUNCTION(PVOID CallbackContext, PVOID Argument1, PVOID Argument2);
 typedef CALLBACK_FUNCTION *PCALLBACK_FUNCTION;
-NTKERNELAPI NTSTATUS NTAPI ExCreateCallback(PCALLBACK_OBJECT *CallbackObject, POBJECT_ATTRIBUTES ObjectAttributes,
-					    BOOLEAN Create, BOOLEAN AllowMultipleCallbacks);
-NTKERNELAPI PVOID NTAPI ExRegisterCallback(PCALLBACK_OBJECT CallbackObject, PCALLBACK_FUNCTION CallbackFunction,
+NTKERNELAPI NTSTATUS NTAPI ExCreateCallback(PCALLBACK_OBJECT *CallbackObject,
+					    POBJECT_ATTRIBUTES ObjectAttributes, BOOLEAN Create,
+					    BOOLEAN AllowMultipleCallbacks);
+NTKERNELAPI PVOID NTAPI ExRegisterCallback(PCALLBACK_OBJECT CallbackObject,
+					   PCALLBACK_FUNCTION CallbackFunction,
 					   PVOID CallbackContext);
 NTKERNELAPI VOID NTAPI ExUnregisterCallback(PVOID CallbackRegistration);
 NTKERNELAPI VOID NTAPI ExNotifyCallback(PVOID CallbackObject, PVOID Argument1, PVOID Argument2);
 
 /* The rest. */
-NTKERNELAPI KPROCESSOR_MODE NTAPI ExGetPreviousMode(VOID);					 /* 2 */
+NTKERNELAPI KPROCESSOR_MODE NTAPI ExGetPreviousMode(VOID); /* 2 */
 NTKERNELAPI VOID NTAPI ExSystemTimeToLocalTime(PLARGE_INTEGER SystemTime, PLARGE_INTEGER LocalTime);
 NTKERNELAPI VOID NTAPI ExLocalTimeToSystemTime(PLARGE_INTEGER LocalTime, PLARGE_INTEGER SystemTime);
-NTKERNELAPI ULONG NTAPI ExSetTimerResolution(ULONG DesiredTime, BOOLEAN SetResolution);		 /* 1 */
+NTKERNELAPI ULONG NTAPI ExSetTimerResolution(ULONG DesiredTime, BOOLEAN SetResolution); /* 1 */
 NTKERNELAPI ULONG NTAPI ExQueryTimerResolution(VOID);
-NTKERNELAPI NTSTATUS NTAPI ExUuidCreate(GUID *Uuid);						 /* 0 */
-NTKERNELAPI BOOLEAN NTAPI ExIsProcessorFeaturePresent(ULONG ProcessorFeature);			 /* 15 */
-NTKERNELAPI BOOLEAN NTAPI ExVerifySuite(ULONG SuiteType);					 /* 2 */
-NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseStatus(NTSTATUS Status);			 /* 1 */
-NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseAccessViolation(VOID);				 /* 1 */
-NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseDatatypeMisalignment(VOID);			 /* 1 */
+NTKERNELAPI NTSTATUS NTAPI ExUuidCreate(GUID *Uuid);                           /* 0 */
+NTKERNELAPI BOOLEAN NTAPI ExIsProcessorFeaturePresent(ULONG ProcessorFeature); /* 15 */
+NTKERNELAPI BOOLEAN NTAPI ExVerifySuite(ULONG SuiteType);                      /* 2 */
+NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseStatus(NTSTATUS Status);       /* 1 */
+NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseAccessViolation(VOID);         /* 1 */
+NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseDatatypeMisalignment(VOID);    /* 1 */
 
 EXTERN_C_END

@@ -200,8 +200,9 @@ FORCEINLINE VOID IoMarkIrpPending(PIRP Irp)
 	IoGetCurrentIrpStackLocation(Irp)->Control |= SL_PENDING_RETURNED;
 }
 
-FORCEINLINE VOID IoSetCompletionRoutine(PIRP Irp, PIO_COMPLETION_ROUTINE CompletionRoutine, PVOID Context,
-					BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel)
+FORCEINLINE VOID IoSetCompletionRoutine(PIRP Irp, PIO_COMPLETION_ROUTINE CompletionRoutine,
+					PVOID Context, BOOLEAN InvokeOnSuccess,
+					BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel)
 {
 	PIO_STACK_LOCATION next = IoGetNextIrpStackLocation(Irp);
 	next->CompletionRoutine = CompletionRoutine;
@@ -217,13 +218,14 @@ FORCEINLINE PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRou
 }
 
 #define IoGetFunctionCodeFromCtlCode(code) (((ULONG)(code) >> 2) & 0x00000FFF)
-#define IoSizeOfIrp(stacks)		   ((USHORT)(sizeof(IRP) + (stacks) * sizeof(IO_STACK_LOCATION)))
-#define IoCallDriver(device, irp)	   IofCallDriver(device, irp)
-#define IoCompleteRequest(irp, boost)	   IofCompleteRequest(irp, boost)
-#define IoIsErrorUserInduced(status)                                                                  \
-	((BOOLEAN)(((status) == STATUS_DEVICE_NOT_READY) || ((status) == STATUS_IO_TIMEOUT) ||        \
-		   ((status) == STATUS_MEDIA_WRITE_PROTECTED) || ((status) == STATUS_NO_MEDIA_IN_DEVICE) || \
-		   ((status) == STATUS_VERIFY_REQUIRED) || ((status) == STATUS_UNRECOGNIZED_MEDIA) || \
-		   ((status) == STATUS_WRONG_VOLUME)))
+#define IoSizeOfIrp(stacks)                ((USHORT)(sizeof(IRP) + (stacks) * sizeof(IO_STACK_LOCATION)))
+#define IoCallDriver(device, irp)          IofCallDriver(device, irp)
+#define IoCompleteRequest(irp, boost)      IofCompleteRequest(irp, boost)
+#define IoIsErrorUserInduced(status)                                                               \
+	((BOOLEAN)(((status) == STATUS_DEVICE_NOT_READY) || ((status) == STATUS_IO_TIMEOUT) ||     \
+		   ((status) == STATUS_MEDIA_WRITE_PROTECTED) ||                                   \
+		   ((status) == STATUS_NO_MEDIA_IN_DEVICE) ||                                      \
+		   ((status) == STATUS_VERIFY_REQUIRED) ||                                         \
+		   ((status) == STATUS_UNRECOGNIZED_MEDIA) || ((status) == STATUS_WRONG_VOLUME)))
 
 EXTERN_C_END

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The dispatcher's objects and the constants around them (PLT-3, PLT-24..38, PLT-73..80, PLT-85). Drivers allocate these
- * objects; the layout is contract, the members belong to the kernel.
+ * The dispatcher's objects and the constants around them (PLT-3, PLT-24..38, PLT-73..80, PLT-85).
+ * Drivers allocate these objects; the layout is contract, the members belong to the kernel.
  */
 #pragma once
 #include "../ntdef.h"
@@ -88,27 +88,27 @@ typedef enum _KWAIT_REASON {
 #define THREAD_WAIT_OBJECTS  3
 #define MAXIMUM_WAIT_OBJECTS 64
 
-#define LOW_PRIORITY	      0
+#define LOW_PRIORITY          0
 #define LOW_REALTIME_PRIORITY 16
-#define HIGH_PRIORITY	      31
+#define HIGH_PRIORITY         31
 #define MAXIMUM_PRIORITY      32
 
-#define IO_NO_INCREMENT	       0
-#define IO_CD_ROM_INCREMENT    1
-#define IO_DISK_INCREMENT      1
-#define IO_KEYBOARD_INCREMENT  6
-#define IO_MAILSLOT_INCREMENT  2
-#define IO_MOUSE_INCREMENT     6
+#define IO_NO_INCREMENT         0
+#define IO_CD_ROM_INCREMENT     1
+#define IO_DISK_INCREMENT       1
+#define IO_KEYBOARD_INCREMENT   6
+#define IO_MAILSLOT_INCREMENT   2
+#define IO_MOUSE_INCREMENT      6
 #define IO_NAMED_PIPE_INCREMENT 2
-#define IO_NETWORK_INCREMENT   2
-#define IO_PARALLEL_INCREMENT  1
-#define IO_SERIAL_INCREMENT    2
-#define IO_SOUND_INCREMENT     8
-#define IO_VIDEO_INCREMENT     1
-#define EVENT_INCREMENT	       1
-#define MUTANT_INCREMENT       1
-#define SEMAPHORE_INCREMENT    1
-#define TIMER_INCREMENT	       0
+#define IO_NETWORK_INCREMENT    2
+#define IO_PARALLEL_INCREMENT   1
+#define IO_SERIAL_INCREMENT     2
+#define IO_SOUND_INCREMENT      8
+#define IO_VIDEO_INCREMENT      1
+#define EVENT_INCREMENT         1
+#define MUTANT_INCREMENT        1
+#define SEMAPHORE_INCREMENT     1
+#define TIMER_INCREMENT         0
 
 /* A spin lock: 8 bytes, 0 = free (PLT-15). */
 typedef ULONG_PTR KSPIN_LOCK, *PKSPIN_LOCK;
@@ -172,11 +172,16 @@ typedef struct _KMUTANT {
 } KMUTANT, *PKMUTANT, *PRKMUTANT, KMUTEX, *PKMUTEX, *PRKMUTEX;
 
 struct _KDPC;
-typedef VOID NTAPI KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1,
-				     PVOID SystemArgument2);
+typedef VOID NTAPI KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext,
+				     PVOID SystemArgument1, PVOID SystemArgument2);
 typedef KDEFERRED_ROUTINE *PKDEFERRED_ROUTINE;
 
-typedef enum _KDPC_IMPORTANCE { LowImportance, MediumImportance, HighImportance, MediumHighImportance } KDPC_IMPORTANCE;
+typedef enum _KDPC_IMPORTANCE {
+	LowImportance,
+	MediumImportance,
+	HighImportance,
+	MediumHighImportance
+} KDPC_IMPORTANCE;
 
 typedef struct _KDPC {
 	union {
@@ -211,10 +216,12 @@ typedef struct _KTIMER {
 } KTIMER, *PKTIMER, *PRKTIMER;
 
 struct _KAPC;
-typedef VOID NTAPI KNORMAL_ROUTINE(PVOID NormalContext, PVOID SystemArgument1, PVOID SystemArgument2);
+typedef VOID NTAPI KNORMAL_ROUTINE(PVOID NormalContext, PVOID SystemArgument1,
+				   PVOID SystemArgument2);
 typedef KNORMAL_ROUTINE *PKNORMAL_ROUTINE;
-typedef VOID NTAPI KKERNEL_ROUTINE(struct _KAPC *Apc, PKNORMAL_ROUTINE *NormalRoutine, PVOID *NormalContext,
-				   PVOID *SystemArgument1, PVOID *SystemArgument2);
+typedef VOID NTAPI KKERNEL_ROUTINE(struct _KAPC *Apc, PKNORMAL_ROUTINE *NormalRoutine,
+				   PVOID *NormalContext, PVOID *SystemArgument1,
+				   PVOID *SystemArgument2);
 typedef KKERNEL_ROUTINE *PKKERNEL_ROUTINE;
 typedef VOID NTAPI KRUNDOWN_ROUTINE(struct _KAPC *Apc);
 typedef KRUNDOWN_ROUTINE *PKRUNDOWN_ROUTINE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Types of plug and play and power requests (PLT-91), as far as stack locations and notifications name them.
+ * Types of plug and play and power requests (PLT-91), as far as stack locations and notifications
+ * name them.
  */
 #pragma once
 #include "io_types.h"
@@ -15,7 +16,8 @@ typedef enum _DEVICE_RELATION_TYPE {
 	TargetDeviceRelation,
 	SingleBusRelations,
 	TransportRelations
-} DEVICE_RELATION_TYPE, *PDEVICE_RELATION_TYPE;
+} DEVICE_RELATION_TYPE,
+	*PDEVICE_RELATION_TYPE;
 
 typedef struct _DEVICE_RELATIONS {
 	ULONG Count;
@@ -29,12 +31,14 @@ typedef enum _BUS_QUERY_ID_TYPE {
 	BusQueryInstanceID,
 	BusQueryDeviceSerialNumber,
 	BusQueryContainerID
-} BUS_QUERY_ID_TYPE, *PBUS_QUERY_ID_TYPE;
+} BUS_QUERY_ID_TYPE,
+	*PBUS_QUERY_ID_TYPE;
 
 typedef enum _DEVICE_TEXT_TYPE {
 	DeviceTextDescription,
 	DeviceTextLocationInformation
-} DEVICE_TEXT_TYPE, *PDEVICE_TEXT_TYPE;
+} DEVICE_TEXT_TYPE,
+	*PDEVICE_TEXT_TYPE;
 
 typedef enum _DEVICE_USAGE_NOTIFICATION_TYPE {
 	DeviceUsageTypeUndefined,
@@ -54,7 +58,8 @@ typedef enum _SYSTEM_POWER_STATE {
 	PowerSystemHibernate,
 	PowerSystemShutdown,
 	PowerSystemMaximum
-} SYSTEM_POWER_STATE, *PSYSTEM_POWER_STATE;
+} SYSTEM_POWER_STATE,
+	*PSYSTEM_POWER_STATE;
 
 typedef enum _DEVICE_POWER_STATE {
 	PowerDeviceUnspecified,
@@ -63,14 +68,19 @@ typedef enum _DEVICE_POWER_STATE {
 	PowerDeviceD2,
 	PowerDeviceD3,
 	PowerDeviceMaximum
-} DEVICE_POWER_STATE, *PDEVICE_POWER_STATE;
+} DEVICE_POWER_STATE,
+	*PDEVICE_POWER_STATE;
 
 typedef union _POWER_STATE {
 	SYSTEM_POWER_STATE SystemState;
 	DEVICE_POWER_STATE DeviceState;
 } POWER_STATE, *PPOWER_STATE;
 
-typedef enum _POWER_STATE_TYPE { SystemPowerState, DevicePowerState } POWER_STATE_TYPE, *PPOWER_STATE_TYPE;
+typedef enum _POWER_STATE_TYPE {
+	SystemPowerState,
+	DevicePowerState
+} POWER_STATE_TYPE,
+	*PPOWER_STATE_TYPE;
 
 typedef enum _POWER_ACTION {
 	PowerActionNone,
@@ -82,7 +92,8 @@ typedef enum _POWER_ACTION {
 	PowerActionShutdownOff,
 	PowerActionWarmEject,
 	PowerActionDisplayOff
-} POWER_ACTION, *PPOWER_ACTION;
+} POWER_ACTION,
+	*PPOWER_ACTION;
 
 typedef struct _DEVICE_CAPABILITIES {
 	USHORT Size;
@@ -152,7 +163,8 @@ typedef enum _INTERFACE_TYPE {
 	Vmcs,
 	ACPIBus,
 	MaximumInterfaceType
-} INTERFACE_TYPE, *PINTERFACE_TYPE;
+} INTERFACE_TYPE,
+	*PINTERFACE_TYPE;
 
 typedef struct _CM_RESOURCE_LIST *PCM_RESOURCE_LIST;
 typedef struct _IO_RESOURCE_REQUIREMENTS_LIST *PIO_RESOURCE_REQUIREMENTS_LIST;
@@ -168,7 +180,8 @@ typedef enum _IO_NOTIFICATION_EVENT_CATEGORY {
 } IO_NOTIFICATION_EVENT_CATEGORY;
 #define PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES 0x00000001
 
-typedef NTSTATUS NTAPI DRIVER_NOTIFICATION_CALLBACK_ROUTINE(PVOID NotificationStructure, PVOID Context);
+typedef NTSTATUS NTAPI DRIVER_NOTIFICATION_CALLBACK_ROUTINE(PVOID NotificationStructure,
+							    PVOID Context);
 typedef DRIVER_NOTIFICATION_CALLBACK_ROUTINE *PDRIVER_NOTIFICATION_CALLBACK_ROUTINE;
 
 typedef struct _PLUGPLAY_NOTIFICATION_HEADER {
@@ -192,32 +205,39 @@ typedef struct _TARGET_DEVICE_REMOVAL_NOTIFICATION {
 	PFILE_OBJECT FileObject;
 } TARGET_DEVICE_REMOVAL_NOTIFICATION, *PTARGET_DEVICE_REMOVAL_NOTIFICATION;
 
-NTKERNELAPI NTSTATUS NTAPI IoRegisterPlugPlayNotification(IO_NOTIFICATION_EVENT_CATEGORY EventCategory,
-							  ULONG EventCategoryFlags, PVOID EventCategoryData,
-							  PDRIVER_OBJECT DriverObject,
-							  PDRIVER_NOTIFICATION_CALLBACK_ROUTINE CallbackRoutine,
-							  PVOID Context, PVOID *NotificationEntry);	 /* 0 */
-NTKERNELAPI NTSTATUS NTAPI IoUnregisterPlugPlayNotification(PVOID NotificationEntry);		 /* 0 */
-NTKERNELAPI NTSTATUS NTAPI IoUnregisterPlugPlayNotificationEx(PVOID NotificationEntry);		 /* 0 */
+NTKERNELAPI NTSTATUS NTAPI IoRegisterPlugPlayNotification(
+	IO_NOTIFICATION_EVENT_CATEGORY EventCategory, ULONG EventCategoryFlags,
+	PVOID EventCategoryData, PDRIVER_OBJECT DriverObject,
+	PDRIVER_NOTIFICATION_CALLBACK_ROUTINE CallbackRoutine, PVOID Context,
+	PVOID *NotificationEntry);                                                      /* 0 */
+NTKERNELAPI NTSTATUS NTAPI IoUnregisterPlugPlayNotification(PVOID NotificationEntry);   /* 0 */
+NTKERNELAPI NTSTATUS NTAPI IoUnregisterPlugPlayNotificationEx(PVOID NotificationEntry); /* 0 */
 
 /* Device interfaces, properties: 0. */
-#define PLUGPLAY_REGKEY_DEVICE		1
-#define PLUGPLAY_REGKEY_DRIVER		2
-#define PLUGPLAY_REGKEY_CURRENT_HWPROFILE 4
+#define PLUGPLAY_REGKEY_DEVICE             1
+#define PLUGPLAY_REGKEY_DRIVER             2
+#define PLUGPLAY_REGKEY_CURRENT_HWPROFILE  4
 #define DEVICE_INTERFACE_INCLUDE_NONACTIVE 0x00000001
 NTKERNELAPI NTSTATUS NTAPI IoRegisterDeviceInterface(PDEVICE_OBJECT PhysicalDeviceObject,
-						     const GUID *InterfaceClassGuid, PUNICODE_STRING ReferenceString,
+						     const GUID *InterfaceClassGuid,
+						     PUNICODE_STRING ReferenceString,
 						     PUNICODE_STRING SymbolicLinkName);
-NTKERNELAPI NTSTATUS NTAPI IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName, BOOLEAN Enable);
-NTKERNELAPI NTSTATUS NTAPI IoGetDeviceInterfaces(const GUID *InterfaceClassGuid, PDEVICE_OBJECT PhysicalDeviceObject,
-						 ULONG Flags, PZPWSTR SymbolicLinkList);
-NTKERNELAPI NTSTATUS NTAPI IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject, ULONG DevInstKeyType,
-						   ACCESS_MASK DesiredAccess, PHANDLE DeviceRegKey);
-NTKERNELAPI VOID NTAPI IoInvalidateDeviceRelations(PDEVICE_OBJECT DeviceObject, DEVICE_RELATION_TYPE Type);
-NTKERNELAPI NTSTATUS NTAPI PoRequestPowerIrp(PDEVICE_OBJECT DeviceObject, UCHAR MinorFunction, POWER_STATE PowerState,
-					     PVOID CompletionFunction, PVOID Context, PIRP *Irp);
-NTKERNELAPI NTSTATUS NTAPI PoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp);			 /* 2 */
-NTKERNELAPI VOID NTAPI PoStartNextPowerIrp(PIRP Irp);						 /* 2 */
-NTKERNELAPI POWER_STATE NTAPI PoSetPowerState(PDEVICE_OBJECT DeviceObject, POWER_STATE_TYPE Type, POWER_STATE State);
+NTKERNELAPI NTSTATUS NTAPI IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName,
+						     BOOLEAN Enable);
+NTKERNELAPI NTSTATUS NTAPI IoGetDeviceInterfaces(const GUID *InterfaceClassGuid,
+						 PDEVICE_OBJECT PhysicalDeviceObject, ULONG Flags,
+						 PZPWSTR SymbolicLinkList);
+NTKERNELAPI NTSTATUS NTAPI IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject,
+						   ULONG DevInstKeyType, ACCESS_MASK DesiredAccess,
+						   PHANDLE DeviceRegKey);
+NTKERNELAPI VOID NTAPI IoInvalidateDeviceRelations(PDEVICE_OBJECT DeviceObject,
+						   DEVICE_RELATION_TYPE Type);
+NTKERNELAPI NTSTATUS NTAPI PoRequestPowerIrp(PDEVICE_OBJECT DeviceObject, UCHAR MinorFunction,
+					     POWER_STATE PowerState, PVOID CompletionFunction,
+					     PVOID Context, PIRP *Irp);
+NTKERNELAPI NTSTATUS NTAPI PoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp); /* 2 */
+NTKERNELAPI VOID NTAPI PoStartNextPowerIrp(PIRP Irp);                           /* 2 */
+NTKERNELAPI POWER_STATE NTAPI PoSetPowerState(PDEVICE_OBJECT DeviceObject, POWER_STATE_TYPE Type,
+					      POWER_STATE State);
 
 EXTERN_C_END

@@ -35,7 +35,8 @@ typedef enum _FILE_INFORMATION_CLASS {
 	FileIoPriorityHintInformation = 43,
 	FileIsRemoteDeviceInformation = 51,
 	FileMaximumInformation = 76
-} FILE_INFORMATION_CLASS, *PFILE_INFORMATION_CLASS;
+} FILE_INFORMATION_CLASS,
+	*PFILE_INFORMATION_CLASS;
 
 typedef enum _FSINFOCLASS {
 	FileFsVolumeInformation = 1,
@@ -49,7 +50,8 @@ typedef enum _FSINFOCLASS {
 	FileFsDriverPathInformation,
 	FileFsVolumeFlagsInformation,
 	FileFsMaximumInformation
-} FS_INFORMATION_CLASS, *PFS_INFORMATION_CLASS;
+} FS_INFORMATION_CLASS,
+	*PFS_INFORMATION_CLASS;
 
 typedef struct _FILE_BASIC_INFORMATION {
 	LARGE_INTEGER CreationTime;
@@ -95,33 +97,33 @@ typedef struct _FILE_NETWORK_OPEN_INFORMATION {
 } FILE_NETWORK_OPEN_INFORMATION, *PFILE_NETWORK_OPEN_INFORMATION;
 
 /* Registry. */
-#define REG_NONE		       0
-#define REG_SZ			       1
-#define REG_EXPAND_SZ		       2
-#define REG_BINARY		       3
-#define REG_DWORD		       4
-#define REG_DWORD_LITTLE_ENDIAN	       4
-#define REG_DWORD_BIG_ENDIAN	       5
-#define REG_LINK		       6
-#define REG_MULTI_SZ		       7
-#define REG_RESOURCE_LIST	       8
+#define REG_NONE                       0
+#define REG_SZ                         1
+#define REG_EXPAND_SZ                  2
+#define REG_BINARY                     3
+#define REG_DWORD                      4
+#define REG_DWORD_LITTLE_ENDIAN        4
+#define REG_DWORD_BIG_ENDIAN           5
+#define REG_LINK                       6
+#define REG_MULTI_SZ                   7
+#define REG_RESOURCE_LIST              8
 #define REG_FULL_RESOURCE_DESCRIPTOR   9
 #define REG_RESOURCE_REQUIREMENTS_LIST 10
-#define REG_QWORD		       11
-#define REG_OPTION_NON_VOLATILE	       0x00000000
-#define REG_OPTION_VOLATILE	       0x00000001
-#define REG_CREATED_NEW_KEY	       0x00000001
-#define REG_OPENED_EXISTING_KEY	       0x00000002
-#define KEY_QUERY_VALUE		       0x0001
-#define KEY_SET_VALUE		       0x0002
-#define KEY_CREATE_SUB_KEY	       0x0004
-#define KEY_ENUMERATE_SUB_KEYS	       0x0008
-#define KEY_NOTIFY		       0x0010
-#define KEY_CREATE_LINK		       0x0020
-#define KEY_READ		       0x00020019
-#define KEY_WRITE		       0x00020006
-#define KEY_EXECUTE		       0x00020019
-#define KEY_ALL_ACCESS		       0x000F003F
+#define REG_QWORD                      11
+#define REG_OPTION_NON_VOLATILE        0x00000000
+#define REG_OPTION_VOLATILE            0x00000001
+#define REG_CREATED_NEW_KEY            0x00000001
+#define REG_OPENED_EXISTING_KEY        0x00000002
+#define KEY_QUERY_VALUE                0x0001
+#define KEY_SET_VALUE                  0x0002
+#define KEY_CREATE_SUB_KEY             0x0004
+#define KEY_ENUMERATE_SUB_KEYS         0x0008
+#define KEY_NOTIFY                     0x0010
+#define KEY_CREATE_LINK                0x0020
+#define KEY_READ                       0x00020019
+#define KEY_WRITE                      0x00020006
+#define KEY_EXECUTE                    0x00020019
+#define KEY_ALL_ACCESS                 0x000F003F
 
 typedef enum _KEY_INFORMATION_CLASS {
 	KeyBasicInformation,
