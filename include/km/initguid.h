@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Turns each later DEFINE_GUID of this file into a definition.
+ * Turns each later DEFINE_GUID of this file into a definition. No include guard: each inclusion does.
  */
 #pragma once
 #ifndef INITGUID

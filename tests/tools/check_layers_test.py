@@ -23,6 +23,7 @@ GOOD = {
     'src/vf/vf.c': SPDX + '#include "ke/ke.h"\n#include "ldr/ldr.h"\n',
     'src/ke/ke.h': HEADER + '#include "rtl/rtl.h"\n#include "port/port.h"\n#include "vf/vf.h"\n',
     'src/ke/ke_internal.h': HEADER + '#include "ke/ke.h"\n',
+    'src/ke/internal.h': HEADER,
     'src/ke/good.c': SPDX + '#include "ke_internal.h"\n'
                      'void *memcpy(void *, const void *, unsigned long);\n'
                      'int table[8];\nstatic int ke_local(int n) { return table[n & 7]; }\n'
@@ -53,7 +54,7 @@ BAD = {
                                            SPDX + '#include "../ke/ke_internal.h"\n'}),
     'verifier includes a private header': ('includes', 'private to src/ke',
                                            {'src/vf/bad.c':
-                                            SPDX + '#include "ke/ke_internal.h"\n'}),
+                                            SPDX + '#include "ke/internal.h"\n'}),
     'km includes the core': ('includes', 'include/km/bad.h:3',
                              {'include/km/bad.h': HEADER + '#include "../../src/rtl/rtl.h"\n'}),
     'port.h includes the core': ('includes', 'src/port/port.h:3',
