@@ -68,6 +68,8 @@ NTSYSCALLAPI NTSTATUS NTAPI ZwQuerySystemInformation(ULONG SystemInformationClas
 NTSYSAPI NTSTATUS NTAPI RtlQueryModuleInformation(PULONG InformationLength, ULONG SizePerModule,
 						  PVOID InformationBuffer);
 
-KM_EXPORTED_DATA(LIST_ENTRY, PsLoadedModuleList); /* DEF-52 */
+#ifdef _WIN32
+KM_EXPORTED_DATA(LIST_ENTRY, PsLoadedModuleList); /* DEF-52; the core has its own type for it */
+#endif
 
 EXTERN_C_END

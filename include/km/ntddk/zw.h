@@ -16,7 +16,9 @@ NTSYSCALLAPI NTSTATUS NTAPI ZwSetInformationThread(HANDLE ThreadHandle,
 						   ULONG ThreadInformationLength);
 
 /* The table of the hardware layer's optional functions (DEF-314); opaque. */
+#ifdef _WIN32
 typedef struct _HAL_DISPATCH HAL_DISPATCH, *PHAL_DISPATCH;
 KM_EXPORTED_DATA(HAL_DISPATCH, HalDispatchTable);
+#endif
 
 EXTERN_C_END
