@@ -243,13 +243,21 @@ BOOLEAN NTAPI KeIsSingleGroupAffinityEx(PCKAFFINITY_EX Affinity, PUSHORT Group)
 	return found == 1;
 }
 
+static ULONG count_bits(uint64_t mask)
+{
+	ULONG count = 0;
+	for (; mask; mask &= mask - 1)
+		count++;
+	return count;
+}
+
 /* How many are in. Any IRQL. DEF-20. */
 ULONG NTAPI KeCountSetBitsAffinityEx(PCKAFFINITY_EX Affinity)
 {
 	ULONG count = 0;
 	if (is_set(Affinity, HERE)) {
 		for (unsigned group = 0; group < used(Affinity); group++)
-			count += (ULONG)__builtin_popcountll(Affinity->Bitmap[group]);
+			count += count_bits(Affinity->Bitmap[group]);
 	}
 	return count;
 }

@@ -34,11 +34,11 @@ void vf_ddi_entry(uint32_t index, uint64_t caller)
 
 	const char *place = in_nmi ? " in an NMI callback" : "";
 	if (irql > ddi->irql_max)
-		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s, legal up to %s (%u)",
-			  vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_max),
+		vf_report(rule, ddi->name, caller, 0, "%s called at %s (%u)%s, legal up to %s (%u)",
+			  ddi->name, vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_max),
 			  ddi->irql_max);
 	else
-		vf_report(rule, ddi->name, caller, 0, "called at %s (%u)%s, legal from %s (%u)",
-			  vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_min),
+		vf_report(rule, ddi->name, caller, 0, "%s called at %s (%u)%s, legal from %s (%u)",
+			  ddi->name, vf_irql_name(irql), irql, place, vf_irql_name(ddi->irql_min),
 			  ddi->irql_min);
 }

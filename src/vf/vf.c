@@ -94,16 +94,29 @@ static void publish(uint32_t key, uint32_t place)
 				      memory_order_release);
 }
 
+/* True if the text names the DDI at its beginning, so that it need not be named again. */
+static bool names_ddi(const char *text, const char *ddi)
+{
+	while (*ddi && *text == *ddi) {
+		text++;
+		ddi++;
+	}
+	return !*ddi;
+}
+
 /* The line of a finding, without its end; fits in 500 bytes whatever the texts are. */
 static void describe(const struct vf_finding *finding, char *line, size_t size)
 {
 	char where[64];
+	const char *ddi = finding->ddi;
+	if (!ddi || names_ddi(finding->text, ddi))
+		ddi = "";
 	vf_address_where(finding->address, where, sizeof where);
 	rtl_print(line, size, "%s %s %s: %s%s%s%s%s on processor %u; %s",
 		  vf_rule_is_advice(finding->rule) ? "advice" : "violation",
-		  vf_rule_number(finding->rule), vf_rule_name(finding->rule),
-		  finding->ddi ? finding->ddi : "", finding->ddi ? " " : "", finding->text,
-		  where[0] ? " by " : "", where, finding->processor, vf_rule_remedy(finding->rule));
+		  vf_rule_number(finding->rule), vf_rule_name(finding->rule), ddi,
+		  ddi[0] ? ": " : "", finding->text, where[0] ? " by " : "", where,
+		  finding->processor, vf_rule_remedy(finding->rule));
 }
 
 static void tell_overflow(void)

@@ -41,7 +41,7 @@ struct vf_finding {
 	uint64_t parameters[3]; /* bug check parameters 2 to 4 where the rule has a documented form
 				 */
 	bool parameters_used;
-	char text[200]; /* what exactly, with values: goes on from the DDI's name, no full stop */
+	char text[200]; /* what exactly, with values; no full stop */
 };
 
 struct ldr_image;
