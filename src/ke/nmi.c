@@ -177,12 +177,10 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 
 /* ---- DDIs ---- */
 
-static bool refused_in_nmi(const char *ddi, uint64_t caller)
+/* From an NMI callback; the entry check has reported it as IrqlKeApcLte2 (VER-47). */
+static bool refused_in_nmi(void)
 {
-	if (ke_irql() != HIGH_LEVEL || !ke_in_nmi())
-		return false;
-	vf_report(VF_NmiForbidden, ddi, caller, 0, "%s called from an NMI callback; refused", ddi);
-	return true;
+	return ke_irql() == HIGH_LEVEL && ke_in_nmi();
 }
 
 /*
@@ -194,7 +192,7 @@ static bool refused_in_nmi(const char *ddi, uint64_t caller)
 PVOID NTAPI KeRegisterNmiCallback(PNMI_CALLBACK CallbackRoutine, PVOID Context)
 {
 	uint64_t caller = (uint64_t)__builtin_return_address(0);
-	if (refused_in_nmi("KeRegisterNmiCallback", caller))
+	if (refused_in_nmi())
 		return NULL;
 	if (!CallbackRoutine) {
 		vf_report(VF_NmiRoutine, "KeRegisterNmiCallback", caller, 0,
@@ -218,7 +216,7 @@ PVOID NTAPI KeRegisterNmiCallback(PNMI_CALLBACK CallbackRoutine, PVOID Context)
 NTSTATUS NTAPI KeDeregisterNmiCallback(PVOID Handle)
 {
 	uint64_t caller = (uint64_t)__builtin_return_address(0);
-	if (refused_in_nmi("KeDeregisterNmiCallback", caller))
+	if (refused_in_nmi())
 		return STATUS_UNSUCCESSFUL;
 	NTSTATUS status = ke_registry_deregister(&nmi_callbacks, Handle);
 	if (status == STATUS_INVALID_HANDLE && vf_on())

@@ -49,12 +49,18 @@ _Noreturn void ke_spin_deadlock(enum vf_rule rule, const char *ddi, uint64_t cal
 void ke_spin_check_release(enum vf_rule rule, const char *ddi, uint64_t caller, const void *lock,
 			   bool free, unsigned kind, KIRQL irql);
 
+/* Verifier on, before a raise to DISPATCH_LEVEL: pageable memory goes (VER-35). */
+VOID NTAPI ke_spin_trim(VOID);
+
 /* Raise to DISPATCH_LEVEL unless the IRQL is higher already (a defect that the entry check has
  * reported). */
 static inline KIRQL ke_spin_raise(void)
 {
 	KIRQL old = ke_irql();
-	if (old < DISPATCH_LEVEL)
+	if (old < DISPATCH_LEVEL) {
+		if (vf_on())
+			ke_spin_trim();
 		ke_irql_set(DISPATCH_LEVEL);
+	}
 	return old;
 }

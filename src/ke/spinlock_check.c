@@ -11,6 +11,7 @@
  * defect is reported and the call does what it would do without the verifier.
  */
 #include "ke/spinlock.h"
+#include "mm/mm.h"
 #include "rtl/rtl.h"
 
 #define HELD 24 /* locks of one processor that are followed */
@@ -152,4 +153,9 @@ void ke_spin_check_release(enum vf_rule rule, const char *ddi, uint64_t caller, 
 			  "released the spin lock %p to %s (%u), acquired at %p from %s (%u)", lock,
 			  vf_irql_name(irql), irql, since, vf_irql_name(held.irql), held.irql);
 	}
+}
+
+VOID NTAPI ke_spin_trim(VOID)
+{
+	mm_pageable_trim();
 }

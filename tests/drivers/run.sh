@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Compile the test drivers, run each case of cases.txt in its own machine, and print PASS and FAIL lines.
+# Usage: run.sh [-k] [PATTERN ...]   PATTERN: shell patterns of case names; -k: keep the images and outputs
+# KETCH names the program (build/ketch).
+set -u
+here=$(dirname "$(readlink -f "$0")")
+ketch=${KETCH:-$here/../../build/ketch}
+keep=
+[ "${1:-}" = -k ] && { keep=1; shift; }
+work=$(mktemp -d)
+[ -n "$keep" ] && echo "outputs: $work" || trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+trim() { local t=$1; t=${t#"${t%%[![:space:]]*}"}; printf '%s' "${t%"${t##*[![:space:]]}"}"; }
+
+wanted() {
+	local name=$1 pattern
+	shift
+	[ $# = 0 ] && return 0
+	for pattern; do
+		# shellcheck disable=SC2254
+		case $name in $pattern) return 0 ;; esac
+	done
+	return 1
+}
+
+# Compile "SOURCE.c -DOPTION ..." once; the image's path in $image.
+compile() {
+	local words
+	read -ra words <<<"$1"
+	local key=${1//[^A-Za-z0-9_=]/.}
+	image=$work/$key/${words[0]%.c}.sys
+	[ -e "$image" ] && return 0
+	mkdir -p "$work/$key"
+	"$ketch" cc -o "$image" "${words[@]:1}" "$here/${words[0]}" >"$work/$key/cc.log" 2>&1 && return 0
+	cat "$work/$key/cc.log"
+	return 1
+}
+
+# Run one case; says in $why what is wrong.
+run_case() {
+	local name=$1 drivers=$2 options=$3 actions=$4 expected=$5
+	local images=() log=$work/$name.log driver status want=0 text image
+	why=
+	IFS=+ read -ra list <<<"$drivers"
+	for driver in "${list[@]}"; do
+		compile "$(trim "$driver")" || { why="it does not compile"; return; }
+		[ ${#images[@]} = 0 ] && images+=("$image") || images+=("+$image")
+	done
+	read -ra options <<<"$options"
+	read -ra actions <<<"$actions"
+	read -r want text <<<"$expected"
+	"$ketch" run --timeout=20 "${options[@]}" "${images[@]}" "${actions[@]}" >"$log" 2>&1
+	status=$?
+	if [ "$status" != "${want:-0}" ]; then
+		why="exit status $status instead of ${want:-0}"
+	elif grep -q '^FAIL ' "$log"; then
+		why="it printed FAIL"
+	elif [ -n "$text" ] && ! grep -Eq -- "$text" "$log"; then
+		why="it did not print '$text'"
+	elif [ -z "$text" ] && [ "${want:-0}" = 0 ] && [[ ${options[*]} != *--expect* ]] && ! grep -q '^PASS ' "$log"; then
+		why="it printed no PASS"
+	fi
+	[ -z "$why" ] || sed 's/^/    /' "$log"
+}
+
+while IFS='|' read -r name drivers options actions expected; do
+	name=$(trim "$name")
+	case $name in '' | '#'*) continue ;; esac
+	wanted "$name" "$@" || continue
+	run_case "$name" "$(trim "$drivers")" "$options" "$actions" "$(trim "$expected")"
+	if [ -z "$why" ]; then
+		passed=$((passed + 1))
+		echo "PASS $name"
+	else
+		failed=$((failed + 1))
+		echo "FAIL $name: $why"
+	fi
+done <"$here/cases.txt"
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
