@@ -106,13 +106,12 @@ struct ex_work {
 };
 /* IRQL <= DISPATCH_LEVEL. */
 void ex_work_queue(struct ex_work *work, WORK_QUEUE_TYPE type);
+/* After a driver's work routine: at PASSIVE_LEVEL, outside every region? (io calls it too.) */
+void ex_work_check_return(uint64_t routine, const void *parameter, const void *item);
 /* Queued or running work whose routine lies in [base, base + size). Returns how many; `each` may be
  * 0. */
 size_t ex_work_each(const void *base, size_t size,
 		    void (*each)(void *context, uint64_t routine, bool running), void *context);
-/* Wait until work that was queued before the call has run. PASSIVE_LEVEL, not from a work routine.
- */
-void ex_work_drain(void);
 
 /* ---- Callback objects ---- */
 
