@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.h: what test drivers share. A driver prints `PASS NUMBER description` or `FAIL NUMBER description (file:line)` for each
- * check and returns check_result() from DriverEntry; tests/drivers/run.sh counts the lines.
+ * check.h: what test drivers share. A driver prints `PASS NUMBER description` or `FAIL NUMBER
+ * description (file:line)` for each check and returns check_result() from DriverEntry;
+ * tests/drivers/run.sh counts the lines.
  */
 #pragma once
 
@@ -48,7 +49,8 @@ CHECK_HELPER PVOID check_thread(PKSTART_ROUTINE start, PVOID context)
 {
 	HANDLE handle;
 	PVOID thread = NULL;
-	if (!NT_SUCCESS(PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, start, context)))
+	if (!NT_SUCCESS(PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, start,
+					     context)))
 		return NULL;
 	ObReferenceObjectByHandle(handle, THREAD_ALL_ACCESS, NULL, KernelMode, &thread, NULL);
 	ZwClose(handle);
@@ -60,4 +62,3 @@ CHECK_HELPER void check_join(PVOID thread)
 	KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, NULL);
 	ObDereferenceObject(thread);
 }
-

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* IrqlKeApcLte2 (VER-5, NMI-16): CASE 0 calls all eight routines at APC_LEVEL, CASE 1 to 8 one of them at DISPATCH_LEVEL. */
+/* IrqlKeApcLte2 (VER-5, NMI-16): CASE 0 calls all eight routines at APC_LEVEL, CASE 1 to 8 one of
+ * them at DISPATCH_LEVEL. */
 #include "check.h"
 
 static BOOLEAN NTAPI callback(PVOID Context, BOOLEAN Handled)
@@ -26,7 +27,8 @@ CHECK_HELPER void all_legal(void)
 	CHECK(KeAreAllApcsDisabled(), "DEF-255 KeAreAllApcsDisabled at APC_LEVEL");
 	PVOID handle = KeRegisterNmiCallback(callback, NULL);
 	CHECK(handle, "NMI-16 KeRegisterNmiCallback at APC_LEVEL");
-	CHECK(KeDeregisterNmiCallback(handle) == STATUS_SUCCESS, "NMI-16 KeDeregisterNmiCallback at APC_LEVEL");
+	CHECK(KeDeregisterNmiCallback(handle) == STATUS_SUCCESS,
+	      "NMI-16 KeDeregisterNmiCallback at APC_LEVEL");
 	KeLowerIrql(old);
 }
 
@@ -44,14 +46,30 @@ static void one_illegal(void)
 
 	KeRaiseIrql(DISPATCH_LEVEL, &old);
 	switch (CASE) {
-	case 1: KeAreApcsDisabled(); break;
-	case 2: KeAreAllApcsDisabled(); break;
-	case 3: KeEnterCriticalRegion(); break;
-	case 4: KeLeaveCriticalRegion(); break;
-	case 5: KeEnterGuardedRegion(); break;
-	case 6: KeLeaveGuardedRegion(); break;
-	case 7: handle = KeRegisterNmiCallback(callback, NULL); break;
-	case 8: KeDeregisterNmiCallback(handle); break;
+	case 1:
+		KeAreApcsDisabled();
+		break;
+	case 2:
+		KeAreAllApcsDisabled();
+		break;
+	case 3:
+		KeEnterCriticalRegion();
+		break;
+	case 4:
+		KeLeaveCriticalRegion();
+		break;
+	case 5:
+		KeEnterGuardedRegion();
+		break;
+	case 6:
+		KeLeaveGuardedRegion();
+		break;
+	case 7:
+		handle = KeRegisterNmiCallback(callback, NULL);
+		break;
+	case 8:
+		KeDeregisterNmiCallback(handle);
+		break;
 	}
 	KeLowerIrql(old);
 
