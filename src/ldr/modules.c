@@ -162,8 +162,9 @@ static void unlink_entry(struct ldr_entry *entry)
 	LIST_ENTRY *next = link->Flink, *previous = link->Blink;
 	uint64_t forward, backward;
 
-	if (!ke_guard_read64((uint64_t)&next->Blink, &backward) ||
-	    !ke_guard_read64((uint64_t)&previous->Flink, &forward) || backward != (uint64_t)link ||
+	/* Flink comes first. */
+	if (!ke_guard_read64((uint64_t)next + offsetof(LIST_ENTRY, Blink), &backward) ||
+	    !ke_guard_read64((uint64_t)previous, &forward) || backward != (uint64_t)link ||
 	    forward != (uint64_t)link)
 		return;
 	next->Blink = previous;
