@@ -247,6 +247,9 @@ static void place(struct ldr_image *image, const struct ldr_pe *pe, void *base, 
 	image->entry.entry_point = (void *)image->entry_point;
 	image->entry.size_of_image = image->size;
 	image->entry.load_count = 1;
+	image->entry.functions = image->functions;
+	image->entry.functions_size = 12 * function_count;
+	image->entry.size_of_image_not_rounded = pe->image_size;
 	image->entry.checksum = pe->checksum;
 	image->entry.time_stamp = pe->time_stamp;
 }

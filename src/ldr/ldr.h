@@ -19,7 +19,9 @@
 
 struct ldr_entry {
 	LIST_ENTRY in_load_order; /* 00: PsLoadedModuleList */
-	uint8_t pad10[0x20];
+	const void *functions;    /* 10: RUNTIME_FUNCTION[] */
+	ULONG functions_size;     /* 18: bytes */
+	uint8_t pad1c[0x14];
 	void *dll_base;      /* 30 */
 	void *entry_point;   /* 38 */
 	ULONG size_of_image; /* 40 */
@@ -32,15 +34,18 @@ struct ldr_entry {
 	void *section_pointer; /* 70 */
 	ULONG checksum;        /* 78 */
 	ULONG pad7c;
-	ULONG time_stamp; /* 80 */
-	uint8_t pad84[0x1c];
+	void *loaded_imports; /* 80 */
+	void *pad88;
+	ULONG size_of_image_not_rounded; /* 90 */
+	ULONG time_stamp;                /* 94 */
+	void *pad98;
 };
 _Static_assert(offsetof(struct ldr_entry, dll_base) == 0x30, "DEF-50");
 _Static_assert(offsetof(struct ldr_entry, size_of_image) == 0x40, "DEF-50");
 _Static_assert(offsetof(struct ldr_entry, full_name) == 0x48, "DEF-50");
 _Static_assert(offsetof(struct ldr_entry, flags) == 0x68, "DEF-50");
 _Static_assert(offsetof(struct ldr_entry, checksum) == 0x78, "DEF-50");
-_Static_assert(offsetof(struct ldr_entry, time_stamp) == 0x80, "DEF-50");
+_Static_assert(offsetof(struct ldr_entry, time_stamp) == 0x94, "DEF-50");
 _Static_assert(sizeof(struct ldr_entry) == 0xa0, "DEF-50");
 
 /* The list's head is an entry without image (DEF-52); ntoskrnl.exe and HAL.dll come first. */
@@ -169,6 +174,18 @@ struct ldr_image *ldr_image_named(const char *name);
 
 /* ---- The list of modules (DEF-52, DEF-53) ---- */
 
-/* Call back for each entry in load order while the list stands still. PASSIVE_LEVEL; the callback
- * must not load or unload. */
-void ldr_modules_each(void (*each)(void *context, const struct ldr_entry *entry), void *context);
+struct ldr_module {
+	uint64_t base;
+	uint32_t size;
+	uint16_t load_count;
+	uint16_t name_offset; /* of the file name in `path` */
+	char path[256];       /* \SystemRoot\system32\drivers\nmi.sys; UTF-8 */
+};
+
+/*
+ * Call back for each loaded module in load order: ntoskrnl.exe, HAL.dll, then drivers, also those
+ * that took their entry out of PsLoadedModuleList. Returns how many there are; `each` 0: only
+ * count. PASSIVE_LEVEL; the callback must not load or unload.
+ */
+uint32_t ldr_modules_each(void (*each)(void *context, const struct ldr_module *module),
+			  void *context);

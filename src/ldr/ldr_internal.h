@@ -36,7 +36,7 @@ struct ldr_image_own {
 	struct ldr_pe pe; /* of the mapped image: readable while it is loaded */
 	struct ldr_dependency *dependencies;
 	struct ldr_stub_block *stubs;
-	struct ldr_image *next_loaded;         /* modules.c: older loaded image */
+	struct ldr_image *next_loaded;         /* modules.c: the one loaded after it */
 	uint32_t users;                        /* loaded images that import from this one */
 	char file_name[LDR_FILE_NAME_MAX + 1]; /* as requested, UTF-8 */
 	WCHAR full_name[LDR_NAME_MAX + 40];

@@ -173,8 +173,12 @@ static void unlink_entry(struct ldr_entry *entry)
 
 void ldr_modules_add(struct ldr_image *image)
 {
-	image->own->next_loaded = loaded;
-	loaded = image;
+	struct ldr_image **link = &loaded;
+
+	while (*link)
+		link = &(*link)->own->next_loaded;
+	image->own->next_loaded = NULL;
+	*link = image;
 	link_entry(&image->entry);
 }
 
@@ -186,16 +190,6 @@ void ldr_modules_remove(struct ldr_image *image)
 		link = &(*link)->own->next_loaded;
 	*link = image->own->next_loaded;
 	unlink_entry(&image->entry);
-}
-
-void ldr_modules_each(void (*each)(void *context, const struct ldr_entry *entry), void *context)
-{
-	LIST_ENTRY *head = &PsLoadedModuleList.in_load_order;
-
-	ldr_lock();
-	for (LIST_ENTRY *link = head->Flink; link != head; link = link->Flink)
-		each(context, (const struct ldr_entry *)link);
-	ldr_unlock();
 }
 
 static UNICODE_STRING wide(const WCHAR *characters, size_t size)
@@ -236,6 +230,49 @@ NTSTATUS ldr_modules_initialize(void)
 	fill_entry(&kernel_entry, &kernel);
 	fill_entry(&hal_entry, &hal);
 	return STATUS_SUCCESS;
+}
+
+/* ---- All modules ---- */
+
+static void tell(void (*each)(void *context, const struct ldr_module *module), void *context,
+		 struct ldr_module *module, const char *folder, const char *name)
+{
+	size_t folder_length = rtl_length(folder);
+
+	if (!each)
+		return;
+	module->name_offset = (uint16_t)folder_length;
+	rtl_copy(module->path, sizeof(module->path), folder);
+	rtl_copy(module->path + folder_length, sizeof(module->path) - folder_length, name);
+	each(context, module);
+}
+
+static void tell_kernel(void (*each)(void *context, const struct ldr_module *module), void *context,
+			const struct ldr_kernel_image *image, const char *name)
+{
+	struct ldr_module module = {.base = image->base, .size = image->size, .load_count = 1};
+
+	tell(each, context, &module, "\\SystemRoot\\system32\\", name);
+}
+
+uint32_t ldr_modules_each(void (*each)(void *context, const struct ldr_module *module),
+			  void *context)
+{
+	uint32_t count = 2;
+
+	ldr_lock();
+	tell_kernel(each, context, &kernel, "ntoskrnl.exe");
+	tell_kernel(each, context, &hal, "HAL.dll");
+	for (struct ldr_image *image = loaded; image; image = image->own->next_loaded, count++) {
+		struct ldr_module module = {.base = image->base,
+					    .size = image->size,
+					    .load_count = (uint16_t)(1 + image->own->users)};
+
+		tell(each, context, &module, "\\SystemRoot\\system32\\drivers\\",
+		     image->own->file_name);
+	}
+	ldr_unlock();
+	return count;
 }
 
 /* ---- By address ---- */

@@ -243,8 +243,7 @@ static bool open_sections(const struct ldr_pe *pe, struct ldr_pe_error *error)
 	if (pe->section_count == 0 || pe->section_count > LDR_PE_SECTIONS_MAX)
 		return pe_fail(error, LDR_PE_E_SECTION_COUNT, 0, pe->section_count,
 			       LDR_PE_SECTIONS_MAX);
-	if (table_end > pe->size)
-		return pe_fail(error, LDR_PE_E_PE_TRUNCATED, 0, table_end, pe->size);
+	/* Which the file covers. */
 	if (table_end > pe->headers_size)
 		return pe_fail(error, LDR_PE_E_HEADERS_SHORT, 0, pe->headers_size, table_end);
 	for (uint32_t i = 0; i < pe->section_count; i++) {

@@ -362,8 +362,8 @@ void ldr_pe_runs(const struct ldr_pe *pe, struct ldr_pe_run_iter *iter);
 int ldr_pe_run_next(struct ldr_pe_run_iter *iter, struct ldr_pe_run *run);
 
 /*
- * One line of printable ASCII, at most LDR_PE_ERROR_MAX characters and size - 1, always terminated:
- * "FILE: what is wrong". Returns its length.
+ * One line of printable ASCII, at most LDR_PE_ERROR_MAX characters, cut at size - 1, always
+ * terminated: "FILE: what is wrong". Returns its length.
  */
 size_t ldr_pe_error_format(const struct ldr_pe_error *error, const char *file, char *buffer,
 			   size_t size);

@@ -9,7 +9,8 @@
 #include "ldr/text.h"
 
 enum {
-	FILE_NAME_MAX = 64, /* characters of the file's name, of an image's names, after escaping */
+	FILE_NAME_MAX = 64, /* characters of the file's name, of an image's names, after escaping:
+			       no text then has more than LDR_PE_ERROR_MAX */
 	NAME_MAX = 72,
 };
 
@@ -62,8 +63,6 @@ size_t ldr_pe_error_format(const struct ldr_pe_error *error, const char *file, c
 	const char *from = templates[error->code < LDR_PE_CODES ? error->code : LDR_PE_OK];
 	struct ldr_text text;
 
-	if (size > LDR_PE_ERROR_MAX + 1)
-		size = LDR_PE_ERROR_MAX + 1;
 	ldr_text_start(&text, buffer, size);
 	ldr_text_escaped(&text, file, string_length(file), FILE_NAME_MAX);
 	ldr_text_add(&text, ": ");

@@ -186,6 +186,8 @@ static void build_data(struct image *image)
 	at32(image, CONFIG, 0x94);
 	at64(image, CONFIG + 0x58, IMG_BASE_ADDRESS + COOKIE);
 	at64(image, CONFIG + 0x70, IMG_BASE_ADDRESS + RDATA + 0x700);
+	at64(image, CONFIG + 0x78, IMG_BASE_ADDRESS + RDATA + 0x708);
+	at64(image, CONFIG + 0x80, IMG_BASE_ADDRESS + RDATA + 0x710);
 	at64(image, CONFIG + 0x88, 3);
 	at32(image, CONFIG + 0x90, 0x100);
 	at64(image, COOKIE, COOKIE_DEFAULT);

@@ -171,24 +171,6 @@ static void def7_one_address(void **state)
 	vf_mode = VF_OFF;
 }
 
-static void count_entry(void *context, const struct ldr_entry *entry)
-{
-	int *count = context;
-
-	assert_ptr_equal(entry, module_number((*count)++));
-	assert_int_equal(fake_lock_depth, 1);
-}
-
-static void def53_modules_in_load_order(void **state)
-{
-	int count = 0;
-
-	(void)state;
-	ldr_modules_each(count_entry, &count);
-	assert_int_equal(count, 2);
-	assert_int_equal(fake_lock_depth, 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,7 +179,6 @@ int main(void)
 		cmocka_unit_test(def54_names_are_sorted),
 		cmocka_unit_test(def334_runtime_addresses_lie_in_ntoskrnl),
 		cmocka_unit_test(def7_one_address),
-		cmocka_unit_test(def53_modules_in_load_order),
 	};
 
 	fake_boot();

@@ -214,6 +214,63 @@ static void no_entry_needs_exports(void **state)
 			       "/entry:DriverEntry");
 }
 
+/* What Windows does not look at: the signature's place, directories beyond the 16th. */
+static void def317_ignored_fields(void **state)
+{
+	static const struct spoiled rows[] = {
+		{IMG_DIRECTORY(LDR_PE_SECURITY), 8, 0xfffffff0fffffff0, NULL},
+		{IMG_DIRECTORY_COUNT, 4, 0xffffffff, NULL},
+		{IMG_DIRECTORY_COUNT, 4, 17, NULL},
+		{IMG_DIRECTORY(9) + 4, 4, 0xffffffff, NULL}, /* its address is 0 */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ldr_pe_error error;
+		struct image image;
+		struct ldr_pe pe;
+
+		image_build(&image);
+		spoil(&image, &rows[i]);
+		if (!ldr_pe_open(&pe, image.bytes, sizeof(image.bytes), &error))
+			expect_message(&error, "(the image opens)");
+		assert_int_equal(pe.directory[LDR_PE_SECURITY].rva, 0);
+	}
+}
+
+/* The file ends where the optional header would begin. */
+static void no_optional_header(void **state)
+{
+	struct ldr_pe_error error;
+	struct image image;
+	struct ldr_pe pe;
+	void *file;
+
+	(void)state;
+	image_build(&image);
+	put16(&image, IMG_OPTIONAL_SIZE, 0);
+	file = exact_copy(&image, IMG_OPT);
+	assert_false(ldr_pe_open(&pe, file, IMG_OPT, &error));
+	expect_message(&error,
+		       "bad.sys: the optional header has 0x0 bytes, but its fields need 0x70");
+	free(file);
+}
+
+static void section_without_virtual_size(void **state)
+{
+	struct ldr_pe_section section;
+	struct ldr_pe_error error;
+	struct image image;
+	struct ldr_pe pe;
+
+	(void)state;
+	image_build(&image);
+	put32(&image, IMG_SECTION(4) + SEC_SIZE, 0);
+	assert_true(ldr_pe_open(&pe, image.bytes, sizeof(image.bytes), &error));
+	ldr_pe_section(&pe, 4, &section);
+	assert_int_equal(section.size, 0x200);
+}
+
 /* DEF-317: one page holds all; addresses equal file offsets. */
 static void def317_small_alignment(void **state)
 {
@@ -346,6 +403,9 @@ int main(void)
 		cmocka_unit_test(def317_empty_section_refused),
 		cmocka_unit_test(every_truncation_refused),
 		cmocka_unit_test(no_entry_needs_exports),
+		cmocka_unit_test(def317_ignored_fields),
+		cmocka_unit_test(no_optional_header),
+		cmocka_unit_test(section_without_virtual_size),
 		cmocka_unit_test(def317_small_alignment),
 		cmocka_unit_test(def335_sections_classified),
 		cmocka_unit_test(read_stays_in_one_section),

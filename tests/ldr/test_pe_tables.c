@@ -211,6 +211,9 @@ static void names_are_bounded(void **state)
 	assert_false(ldr_pe_text(&pe, RDATA, &text));
 	assert_false(ldr_pe_text(&pe, RDATA + 0x7f0, &text));
 	assert_false(ldr_pe_text(&pe, RDATA + LDR_PE_NAME_MAX + 1, &text));
+	/* .pdata has 0x18 bytes: what the file has behind them is not part of it. */
+	strcpy((char *)image.bytes + image_offset(PDATA + 0x10), "0123456789");
+	assert_false(ldr_pe_text(&pe, PDATA + 0x10, &text));
 	/* In .data zeros follow the raw data and end the text. */
 	memset(image.bytes + image_offset(DATA), 'y', 0x200);
 	assert_true(ldr_pe_text(&pe, DATA + 0x1f0, &text));
@@ -284,6 +287,8 @@ static void def322_exports_refused(void **state)
 		 "bad.sys: export directory: name 1 (Beta) refers to function 4 of 4"},
 		{image_offset(EXPORT_FUNCTIONS), 4, 0x1200,
 		 "bad.sys: export directory: function 0 has address 0x1200, outside all sections"},
+		{image_offset(EXPORT_INDEXES), 2, 1,
+		 "bad.sys: export directory: function 1 has address 0x0, outside all sections"},
 		{image_offset(FORWARDER_BETA + 8), 2, 'x' | 'x' << 8,
 		 "bad.sys: export directory: the forwarder ntoskrnlxxbgPrint at 0x22a0 is not "
 		 "Module.Name or Module.#Ordinal"},
@@ -325,6 +330,8 @@ static void def326_load_config(void **state)
 	assert_int_equal(ldr_pe_load_config(&pe, &config, &error), LDR_PE_ITEM);
 	assert_int_equal(config.security_cookie, COOKIE);
 	assert_int_equal(config.guard_check_pointer, IMG_BASE_ADDRESS + RDATA + 0x700);
+	assert_int_equal(config.guard_dispatch_pointer, IMG_BASE_ADDRESS + RDATA + 0x708);
+	assert_int_equal(config.guard_function_table, IMG_BASE_ADDRESS + RDATA + 0x710);
 	assert_int_equal(config.guard_function_count, 3);
 	assert_int_equal(config.guard_flags, 0x100);
 
@@ -393,6 +400,11 @@ static void def331_functions(void **state)
 	memset(image.bytes + image_offset(FUNCTIONS + 12), 0, 12);
 	assert_int_equal(ldr_pe_functions(&pe, &rva, &count, &error), LDR_PE_ITEM);
 	assert_int_equal(count, 1);
+	/* But not in the middle. */
+	memcpy(image.bytes + image_offset(FUNCTIONS + 12), image.bytes + image_offset(FUNCTIONS),
+	       12);
+	memset(image.bytes + image_offset(FUNCTIONS), 0, 12);
+	assert_int_equal(ldr_pe_functions(&pe, &rva, &count, &error), LDR_PE_BAD);
 	memset(image.bytes + image_offset(FUNCTIONS), 0, 24);
 	assert_int_equal(ldr_pe_functions(&pe, &rva, &count, &error), LDR_PE_END);
 }
@@ -405,6 +417,10 @@ static void def331_functions_refused(void **state)
 		{IMG_DIRECTORY(3) + 4, 4, 36,
 		 "bad.sys: data directory 3: address 0x5000 with 0x24 bytes is not inside one "
 		 "section"},
+		{image_offset(FUNCTIONS), 8, 0,
+		 "bad.sys: exception directory: entry 0 spans 0x0 to 0x0, which is empty or "
+		 "outside the "
+		 "image"},
 		{image_offset(FUNCTIONS), 4, TEXT + 0x20,
 		 "bad.sys: exception directory: entry 0 spans 0x1020 to 0x1020, which is empty or "
 		 "outside the image"},
@@ -425,6 +441,39 @@ static void def331_functions_refused(void **state)
 	EXPECT_REFUSALS(rows, read_functions);
 }
 
+/* No table at all; what stands at address 0 is not taken for one. */
+static void absent_tables(void **state)
+{
+	struct ldr_pe_load_config config;
+	struct ldr_pe_import_iter iter;
+	struct ldr_pe_exports exports;
+	struct ldr_pe_reloc_iter relocs;
+	struct ldr_pe_import import;
+	struct ldr_pe_error error;
+	struct ldr_pe_text name;
+	struct image image;
+	struct ldr_pe pe;
+	uint32_t rva, count;
+
+	(void)state;
+	image_build(&image);
+	memset(image.bytes + 2, 0x11, 0x3a);
+	memset(image.bytes + IMG_DIRECTORIES, 0, 16 * 8);
+	assert_true(ldr_pe_open(&pe, image.bytes, sizeof(image.bytes), &error));
+	for (int delayed = 0; delayed < 2; delayed++) {
+		ldr_pe_imports(&pe, delayed, &iter);
+		assert_int_equal(ldr_pe_import_next(&iter, &import, &error), LDR_PE_END);
+	}
+	assert_int_equal(ldr_pe_exports(&pe, &exports, &error), LDR_PE_END);
+	assert_int_equal(ldr_pe_relocs(&pe, &relocs, &error), LDR_PE_END);
+	assert_int_equal(ldr_pe_reloc_next(&relocs, &rva, &error), LDR_PE_END);
+	assert_int_equal(ldr_pe_load_config(&pe, &config, &error), LDR_PE_END);
+	assert_int_equal(ldr_pe_functions(&pe, &rva, &count, &error), LDR_PE_END);
+	assert_int_equal(rva, 0);
+	assert_int_equal(count, 0);
+	assert_false(ldr_pe_pdb(&pe, &name));
+}
+
 static void pdb_name(void **state)
 {
 	struct ldr_pe_text name;
@@ -435,6 +484,16 @@ static void pdb_name(void **state)
 	open_valid(&image, &pe);
 	assert_true(ldr_pe_pdb(&pe, &name));
 	expect_text(name, "c:\\src\\nmi.pdb");
+	/* A directory of which only the first entry is in the image: it suffices. */
+	pe.directory[LDR_PE_DEBUG].size = 28 * 1000;
+	assert_true(ldr_pe_pdb(&pe, &name));
+	/* A directory of other entries is read up to a limit. */
+	memset(image.bytes + image_offset(RDATA), 0, 0x500);
+	pe.directory[LDR_PE_DEBUG].rva = DEBUG - 32 * 28;
+	assert_false(ldr_pe_pdb(&pe, &name));
+	pe.directory[LDR_PE_DEBUG].rva = DEBUG - 31 * 28;
+	assert_true(ldr_pe_pdb(&pe, &name));
+	pe.directory[LDR_PE_DEBUG].rva = DEBUG;
 	put32(&image, image_offset(DEBUG + 20), 0xfffffff0);
 	assert_false(ldr_pe_pdb(&pe, &name));
 	put32(&image, image_offset(DEBUG + 20), CODEVIEW);
@@ -458,6 +517,7 @@ int main(void)
 		cmocka_unit_test(def326_load_config_refused),
 		cmocka_unit_test(def331_functions),
 		cmocka_unit_test(def331_functions_refused),
+		cmocka_unit_test(absent_tables),
 		cmocka_unit_test(pdb_name),
 	};
 
