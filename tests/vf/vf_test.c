@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <cmocka.h>
 #include "ex/ex.h"
+#include "ke/nmi.h"
 #include "ldr/ldr.h"
 #include "rtl/rtl.h"
 #include "tests/vf/fake_processor.h"
@@ -72,6 +73,43 @@ size_t ex_callback_each(const void *base, size_t size, void (*each)(void *, uint
 	return 0;
 }
 
+/* Kernel objects: one timer, one DPC, one NMI callback, when they are there. */
+static KTIMER *left_timer;
+static KDPC *left_dpc;
+static struct ke_registry_entry *left_callback;
+
+void ke_timers_each(void (*each)(void *, KTIMER *), void *context)
+{
+	if (left_timer)
+		each(context, left_timer);
+}
+
+void ke_dpcs_each(void (*each)(void *, KDPC *), void *context)
+{
+	if (left_dpc)
+		each(context, left_dpc);
+}
+
+void ke_nmi_callbacks_each(void (*each)(void *, const struct ke_registry_entry *), void *context)
+{
+	if (left_callback)
+		each(context, left_callback);
+}
+
+BOOLEAN NTAPI KeCancelTimer(PKTIMER timer)
+{
+	assert_ptr_equal(timer, left_timer);
+	left_timer = NULL;
+	return TRUE;
+}
+
+BOOLEAN NTAPI KeRemoveQueueDpc(PRKDPC dpc)
+{
+	assert_ptr_equal(dpc, left_dpc);
+	left_dpc = NULL;
+	return TRUE;
+}
+
 static char output[65536];
 
 void ke_print(enum port_stream stream, const char *format, ...)
@@ -127,6 +165,9 @@ static int setup(void **state)
 	output[0] = 0;
 	pool_caller = 0;
 	left_block.base = NULL;
+	left_timer = NULL;
+	left_dpc = NULL;
+	left_callback = NULL;
 	findings = vf_finding_count();
 	violations = vf_violation_count();
 	return 0;
@@ -361,6 +402,45 @@ static void ver44_pool_left(void **state)
 	assert_int_equal(vf_finding_count(), findings + 3);
 }
 
+static void ver39_timers_and_dpcs_left(void **state)
+{
+	(void)state;
+	KDPC dpc = {.DeferredRoutine = (PKDEFERRED_ROUTINE)0x12600};
+	KTIMER timer = {.Dpc = &dpc};
+	left_timer = &timer;
+	left_dpc = &dpc;
+	vf_driver_unload(&good, false);
+	assert_int_equal(vf_finding_count(), findings);
+	assert_non_null(left_timer);
+	vf_driver_unload(&bad, false);
+	assert_int_equal(vf_finding_count(), findings + 2);
+	assert_int_equal(vf_finding_at(findings)->rule, VF_TimerLeft);
+	assert_int_equal(vf_finding_at(findings)->object, (uint64_t)&timer);
+	assert_int_equal(vf_finding_at(findings + 1)->rule, VF_DpcRoutineLeft);
+	assert_int_equal(vf_finding_at(findings + 1)->object, 0x12600);
+	assert_null(left_timer);
+	assert_null(left_dpc);
+}
+
+static void ver40_nmi_callback_left(void **state)
+{
+	(void)state;
+	struct ke_registry_entry entry = {.routine = (void *)0x12700, .caller = 0x12800};
+	left_callback = &entry;
+	vf_driver_unload(&good, false);
+	assert_int_equal(vf_finding_count(), findings);
+	vf_driver_unload(&bad, false);
+	assert_int_equal(vf_finding_count(), findings + 1);
+	assert_int_equal(vf_finding_at(findings)->rule, VF_NmiLeft);
+	assert_int_equal(vf_finding_at(findings)->address, 0x12800);
+	assert_non_null(strstr(output, "bad.sys unloaded and left the NMI callback"));
+	/* Another driver's routine with a context of this one: the same defect. */
+	entry = (struct ke_registry_entry){
+		.routine = (void *)0x21000, .context = (void *)0x13000, .caller = 0x21000};
+	vf_driver_unload(&bad, false);
+	assert_int_equal(vf_finding_count(), findings + 2);
+}
+
 static void *reporter(void *argument)
 {
 	(void)argument;
@@ -417,6 +497,8 @@ int main(void)
 		cmocka_unit_test_setup(caller_by_record, setup),
 		cmocka_unit_test_setup(ver38_what_is_owned, setup),
 		cmocka_unit_test_setup(ver44_pool_left, setup),
+		cmocka_unit_test_setup(ver39_timers_and_dpcs_left, setup),
+		cmocka_unit_test_setup(ver40_nmi_callback_left, setup),
 		cmocka_unit_test_setup(claims_are_exact, setup),
 		cmocka_unit_test_setup(a_full_table_only_counts, setup),
 	};
