@@ -147,8 +147,7 @@ static void walk_end(struct walk *walk)
 static NTSTATUS walk_path(struct walk *walk, const UNICODE_STRING *head, const UNICODE_STRING *tail)
 {
 	uint32_t first = head ? head->Length : 0;
-	uint32_t separator = first && tail->Length ? sizeof(WCHAR) : 0;
-	uint32_t bytes = first + separator + tail->Length;
+	uint32_t bytes = first + tail->Length;
 	if (bytes > NAME_BYTES_MAX)
 		return STATUS_NAME_TOO_LONG;
 	WCHAR *buffer = ob_allocate(bytes + sizeof(WCHAR));
@@ -156,10 +155,8 @@ static NTSTATUS walk_path(struct walk *walk, const UNICODE_STRING *head, const U
 		return STATUS_INSUFFICIENT_RESOURCES;
 	if (first)
 		memcpy(buffer, head->Buffer, first);
-	if (separator)
-		buffer[first / sizeof(WCHAR)] = L'\\';
 	if (tail->Length)
-		memcpy((char *)buffer + first + separator, tail->Buffer, tail->Length);
+		memcpy((char *)buffer + first, tail->Buffer, tail->Length);
 	buffer[bytes / sizeof(WCHAR)] = 0;
 	if (walk->buffer)
 		ex_free(walk->buffer);
@@ -222,11 +219,37 @@ static NTSTATUS component(const struct walk *walk, UNICODE_STRING *name, bool *l
 	return n ? STATUS_SUCCESS : STATUS_OBJECT_NAME_INVALID;
 }
 
-static void step_over(struct walk *walk, const UNICODE_STRING *name, bool last)
+/* Behind the component; the separator stays: it begins what an object that is no directory parses.
+ */
+static void step_over(struct walk *walk, const UNICODE_STRING *name)
 {
-	USHORT bytes = name->Length + (last ? 0 : sizeof(WCHAR));
-	walk->path.Buffer += bytes / sizeof(WCHAR);
-	walk->path.Length -= bytes;
+	walk->path.Buffer += name->Length / sizeof(WCHAR);
+	walk->path.Length -= name->Length;
+}
+
+static void skip_separator(struct walk *walk)
+{
+	if (walk->path.Length) {
+		walk->path.Buffer++;
+		walk->path.Length -= sizeof(WCHAR);
+	}
+}
+
+/* Stand at a link: its target comes before what is left. A link to nothing leads to the root. */
+static NTSTATUS follow(struct walk *walk)
+{
+	struct ob_link *link = ob_body_of(walk->at);
+	if (++walk->links > LINKS_MAX)
+		return STATUS_REPARSE_POINT_NOT_RESOLVED;
+	if (link->target.Length) {
+		NTSTATUS status = walk_path(walk, &link->target, &walk->path);
+		return NT_SUCCESS(status) ? walk_from_root(walk) : status;
+	}
+	skip_separator(walk);
+	ob_dereference(link);
+	ob_reference(ob_body_of(ob_root));
+	walk->at = ob_root;
+	return STATUS_SUCCESS;
 }
 
 /*
@@ -262,22 +285,13 @@ static NTSTATUS walk_on(struct walk *walk, struct ob_header *fresh)
 			return STATUS_SUCCESS;
 		if (!next)
 			return last ? STATUS_OBJECT_NAME_NOT_FOUND : STATUS_OBJECT_PATH_NOT_FOUND;
-		step_over(walk, &name, last);
+		step_over(walk, &name);
 		ob_dereference(ob_body_of(walk->at));
 		walk->at = next;
+		if (next->type == &ob_directory_type)
+			skip_separator(walk);
 		if (next->type == &ob_link_type && !(last && (walk->open_link || fresh))) {
-			struct ob_link *link = ob_body_of(next);
-			if (++walk->links > LINKS_MAX)
-				return STATUS_REPARSE_POINT_NOT_RESOLVED;
-			/* A link to nothing leads to the root. */
-			status = walk_path(walk, &link->target, &walk->path);
-			if (NT_SUCCESS(status) && link->target.Length == 0) {
-				ob_dereference(ob_body_of(walk->at));
-				ob_reference(ob_body_of(ob_root));
-				walk->at = ob_root;
-			} else if (NT_SUCCESS(status)) {
-				status = walk_from_root(walk);
-			}
+			status = follow(walk);
 			if (!NT_SUCCESS(status))
 				return status;
 		}

@@ -67,7 +67,8 @@ NTSTATUS ob_open_name(const UNICODE_STRING *name, POBJECT_TYPE type, void **body
  * themselves). */
 struct ob_path {
 	void *body;          /* referenced */
-	UNICODE_STRING rest; /* without the separator; in `buffer` */
+	UNICODE_STRING rest; /* begins with the separator, unless it is all of a relative name; in
+				`buffer` */
 	void *buffer;
 };
 /* As ob_open, but an object that is not a directory takes the rest of the name. Ends with
