@@ -205,8 +205,6 @@ static bool fill_names(struct ldr_image *image, const struct ldr_request *reques
 	};
 	while (request->name[bytes])
 		bytes++;
-	if (bytes > LDR_FILE_NAME_MAX)
-		return false;
 	memcpy(own->file_name, request->name, bytes);
 	ldr_text_start(&text, image->name, sizeof(image->name));
 	ldr_text_escaped(&text, request->name, bytes, sizeof(image->name) - 1);
@@ -286,6 +284,7 @@ static bool protect(struct ldr_image *image, const struct ldr_pe *pe)
 		more = ldr_pe_run_next(&iter, &run) == LDR_PE_ITEM;
 		if (!more)
 			run = (struct ldr_pe_run){.rva = image->size};
+		/* What lies between two runs, and behind the last. */
 		if (run.rva > end &&
 		    !port_pages_protect((void *)(image->base + end), run.rva - end, PORT_NONE))
 			return false;

@@ -15,10 +15,10 @@
 #include "rtl/rtl.h"
 
 enum {
-	LDR_NAME_MAX = 96,       /* UTF-16 characters of a file name */
-	LDR_FILE_NAME_MAX = 255, /* bytes */
-	LDR_FORWARD_MAX = 8,     /* DEF-322 */
-	LDR_TAG = 0x5272644c,    /* "LdrR" */
+	LDR_NAME_MAX = 96,                    /* UTF-16 characters of a file name */
+	LDR_FILE_NAME_MAX = 3 * LDR_NAME_MAX, /* bytes of UTF-8 */
+	LDR_FORWARD_MAX = 8,                  /* DEF-322 */
+	LDR_TAG = 0x5272644c,                 /* "LdrR" */
 	LDR_REGION_ALIGNMENT = 0x10000,
 };
 

@@ -98,8 +98,6 @@ static uint32_t page_flags(const struct ldr_pe *pe, uint32_t page, uint32_t *nex
 		} else if (first >= end && first < *next) {
 			*next = first;
 		}
-		if (section.rva > page && section.rva < end)
-			*next = end;
 	}
 	return flags;
 }

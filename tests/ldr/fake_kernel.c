@@ -23,6 +23,9 @@ int fake_lock_depth;
 uint64_t fake_page_calls;
 char fake_printed[256];
 struct fake_stop fake_stop;
+int fake_protect_fails = -1, fake_allocate_fails = -1;
+size_t fake_reserve_limit = SIZE_MAX;
+bool fake_hints_ignored;
 enum vf_mode vf_mode;
 
 static void require(bool condition, const char *what)
@@ -35,6 +38,11 @@ static void require(bool condition, const char *what)
 
 /* ---- port ---- */
 
+static bool fails(int *after)
+{
+	return *after >= 0 && (*after)-- == 0;
+}
+
 static int host_protection(unsigned protection)
 {
 	return (protection & PORT_READ ? PROT_READ : 0) |
@@ -44,7 +52,10 @@ static int host_protection(unsigned protection)
 
 void *port_pages_reserve(void *hint, size_t size)
 {
-	void *got = mmap(hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *got = size > fake_reserve_limit
+			    ? MAP_FAILED
+			    : mmap(fake_hints_ignored ? NULL : hint, size, PROT_NONE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	fake_page_calls++;
 	return got == MAP_FAILED ? NULL : got;
@@ -56,6 +67,8 @@ bool port_pages_protect(void *base, size_t size, unsigned protection)
 	require((protection & (PORT_WRITE | PORT_EXECUTE)) != (PORT_WRITE | PORT_EXECUTE) ||
 			strcmp(fake_printed, "rwx allowed") == 0,
 		"pages writable and executable");
+	if (fails(&fake_protect_fails))
+		return false;
 	return mprotect(base, size, host_protection(protection)) == 0;
 }
 
@@ -143,8 +156,11 @@ bool ke_guard_copy(void *to, const void *from, size_t size)
 
 void *ex_allocate(size_t size, ULONG tag, POOL_TYPE type)
 {
-	void *block = calloc(1, size);
+	void *block;
 
+	if (fails(&fake_allocate_fails))
+		return NULL;
+	block = calloc(1, size);
 	require(block && tag && type == NonPagedPoolNx, "allocation");
 	fake_blocks++;
 	return block;
@@ -196,6 +212,20 @@ const struct ddi ddi_table[] = {
 	 .entry = fake_halsendnmi,
 	 .entry_checked = fake_checked,
 	 .module = DDI_HAL},
+#define ROW(text)                                                                                  \
+	{                                                                                          \
+		.name = text, .function = fake_checked, .entry = fake_checked,                     \
+		.entry_checked = fake_checked, .module = DDI_NTOSKRNL                              \
+	}
+	ROW("Zulu"),
+	ROW("Alpha"),
+	ROW("Mike"),
+	ROW("_under"),
+	ROW("Bravo"),
+	ROW("Yankee"),
+	ROW("MikeX"),
+	ROW("Charlie"),
+	ROW("Mik"),
 	{.name = "NtBuildNumber", .function = &fake_variable, .module = DDI_NTOSKRNL, .data = true},
 	{.name = "WskRegister",
 	 .function = fake_checked,

@@ -18,6 +18,11 @@ extern int fake_lock_depth;      /* of the loader's mutex */
 extern uint64_t fake_page_calls; /* of port_pages_* */
 extern char fake_printed[256];   /* by ke_print, the last */
 
+/* Failures to come: the host's and the pool's, after so many more successes; -1: none. */
+extern int fake_protect_fails, fake_allocate_fails;
+extern size_t fake_reserve_limit; /* larger reservations fail */
+extern bool fake_hints_ignored;
+
 struct fake_stop {
 	jmp_buf back;
 	bool armed;

@@ -88,6 +88,20 @@ static uint64_t u64_at(const struct ldr_image *image, uint32_t rva)
 	return value;
 }
 
+typedef void NTAPI routine(uint64_t argument);
+
+static void call_and_stop(struct ldr_image *image, uint32_t slot)
+{
+	routine *call = (routine *)u64_at(image, slot);
+
+	fake_stop.armed = true;
+	if (setjmp(fake_stop.back) == 0) {
+		call(1);
+		fail_msg("the stub returned");
+	}
+	assert_false(fake_stop.armed);
+}
+
 static void def318_def319_module_names(void **state)
 {
 	static const struct {
@@ -164,6 +178,61 @@ static void def321_missing_imports_are_all_named(void **state)
 	assert_int_equal(try_load(&file, "nmi.sys", false, &image), STATUS_OBJECT_NAME_NOT_FOUND);
 }
 
+/* Missing imports, and then a table that is damaged: one line each. */
+static void def321_missing_then_damaged(void **state)
+{
+	struct ldr_image *image;
+	struct image file;
+
+	(void)state;
+	image_build(&file);
+	put64(&file, image_offset(LOOKUP_NT2), 0x7fffffff);
+	assert_int_equal(try_load(&file, "nmi.sys", false, &image), STATUS_INVALID_IMAGE_FORMAT);
+	assert_string_equal(message,
+			    "nmi.sys: import ntoskrnl.exe!#7 is not supported (run: ketch "
+			    "imports nmi.sys)\n"
+			    "nmi.sys: import descriptor 1 (ntoskrnl.exe): the symbol name at "
+			    "0x7fffffff is outside the image, empty or longer than 1024 bytes");
+}
+
+/* More stubs than one block holds. */
+static void def321_many_missing_imports(void **state)
+{
+	enum { COUNT = 5000, SIZE = 0x1600 + 0x10000 };
+	unsigned char *bytes = calloc(1, SIZE);
+	struct ldr_request request = {
+		.name = "nmi.sys", .file = bytes, .size = SIZE, .allow_missing = true};
+	struct ldr_image *image;
+	struct image file;
+
+	(void)state;
+	assert_non_null(bytes);
+	loadable(&file);
+	put32(&file, IMG_DIRECTORY(5), 0);
+	put32(&file, IMG_IMAGE_SIZE, RELOC + 0x10000);
+	put32(&file, IMG_SECTION(6) + SEC_SIZE, 0x10000);
+	put32(&file, IMG_SECTION(6) + SEC_RAW_SIZE, 0x10000);
+	put32(&file, image_offset(IMPORTS), 0);
+	put32(&file, image_offset(IMPORTS + 16), RELOC);
+	memcpy(bytes, file.bytes, sizeof(file.bytes));
+	memset(bytes + 0x1600, 0, 0x10000);
+	for (uint64_t i = 0; i < COUNT; i++) {
+		uint64_t thunk = 0x8000000000000000u | (i + 1);
+
+		memcpy(bytes + 0x1600 + 8 * i, &thunk, 8);
+	}
+	assert_int_equal(ldr_image_load(&request, &image), STATUS_SUCCESS);
+	assert_int_equal(image->missing_count, COUNT);
+	call_and_stop(image, RELOC);
+	assert_non_null(strstr(fake_stop.text, " called ntoskrnl.exe!#1,"));
+	call_and_stop(image, RELOC + 8 * (COUNT - 1));
+	assert_non_null(strstr(fake_stop.text, " called ntoskrnl.exe!#5000,"));
+	for (int i = 0; i < COUNT - 1; i++)
+		assert_true(u64_at(image, RELOC + 8 * i) != u64_at(image, RELOC + 8 * i + 8));
+	unload(image);
+	free(bytes);
+}
+
 /* A message buffer that is too small is filled with what fits. */
 static void def321_message_is_cut(void **state)
 {
@@ -182,20 +251,6 @@ static void def321_message_is_cut(void **state)
 	assert_string_equal(small, "nmi.sys: import ntoskrn");
 	request.message = NULL;
 	assert_int_equal(ldr_image_load(&request, &image), STATUS_DRIVER_ORDINAL_NOT_FOUND);
-}
-
-typedef void NTAPI routine(uint64_t argument);
-
-static void call_and_stop(struct ldr_image *image, uint32_t slot)
-{
-	routine *call = (routine *)u64_at(image, slot);
-
-	fake_stop.armed = true;
-	if (setjmp(fake_stop.back) == 0) {
-		call(1);
-		fail_msg("the stub returned");
-	}
-	assert_false(fake_stop.armed);
 }
 
 static void def321_allowed_missing_imports_stop_when_called(void **state)
@@ -241,6 +296,7 @@ static void def322_forwarders_are_followed(void **state)
 {
 	struct ldr_image *library, *image;
 	struct image file;
+	size_t blocks;
 
 	(void)state;
 	loadable(&file);
@@ -255,6 +311,16 @@ static void def322_forwarders_are_followed(void **state)
 	importing(&file, "lib", "Alpha");
 	image = load(&file, "nmi.sys");
 	assert_int_equal(u64_at(image, DELAY_SLOTS), library->base + TEXT + 0x20);
+	unload(image);
+
+	/* Twice from one driver: one dependency. */
+	blocks = fake_blocks;
+	put32(&file, image_offset(DELAY + 16), RDATA + 0x720);
+	put64(&file, image_offset(RDATA + 0x720), NAME_LATER);
+	put64(&file, image_offset(RDATA + 0x728), 0x8000000000000005u);
+	image = load(&file, "nmi.sys");
+	assert_int_equal(u64_at(image, DELAY_SLOTS + 8), library->base + TEXT + 0x20);
+	assert_int_equal(fake_blocks, blocks + 2);
 	unload(image);
 
 	/* By ordinal: 5 is Alpha, 6 unused. */
@@ -400,7 +466,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(def318_def319_module_names),
 		cmocka_unit_test(def321_missing_imports_are_all_named),
+		cmocka_unit_test(def321_missing_then_damaged),
 		cmocka_unit_test(def321_message_is_cut),
+		cmocka_unit_test(def321_many_missing_imports),
 		cmocka_unit_test(def321_allowed_missing_imports_stop_when_called),
 		cmocka_unit_test(def322_forwarders_are_followed),
 		cmocka_unit_test(def322_eight_levels),

@@ -222,6 +222,67 @@ static void def335_def336_init_is_discarded(void **state)
 	unload(image);
 }
 
+/* Pages that no section covers: between two sections, and behind the last. */
+static void def339_gaps_are_inaccessible(void **state)
+{
+	struct ldr_image *image;
+	struct image file;
+
+	(void)state;
+	loadable(&file);
+	put32(&file, IMG_SECTION(2) + SEC_SIZE, 0x800);
+	put32(&file, IMG_IMAGE_SIZE, IMG_SIZE_OF_IMAGE + 0x1800);
+	image = load(&file, "nmi.sys");
+	assert_int_equal(image->size, IMG_SIZE_OF_IMAGE + 0x2000);
+	assert_string_equal(fake_protection(image->base + DATA), "rw-");
+	assert_string_equal(fake_protection(image->base + DATA + 0x1000), "---");
+	assert_string_equal(fake_protection(image->base + PDATA), "r--");
+	assert_string_equal(fake_protection(image->base + IMG_SIZE_OF_IMAGE), "---");
+	assert_string_equal(fake_protection(image->base + IMG_SIZE_OF_IMAGE + 0x1000), "---");
+	unload(image);
+}
+
+/* Sections that share pages: only whole pages of its own go with INIT. */
+static void def335_shared_pages_stay(void **state)
+{
+	static const struct {
+		uint32_t rva, size, own_rva, own_size;
+	} rows[] = {
+		{0x400, 0x1400, 0x1000, 0},       /* .text: the headers' page, INIT's page */
+		{0x1800, 0x3000, 0x2000, 0x2000}, /* INIT: 0x1000 and 0x4000 are shared */
+		{0x4800, 0x1000, 0x5000, 0x1000}, /* PAGE: the last page is its own */
+	};
+	struct ldr_image *image;
+	struct image file;
+
+	(void)state;
+	image_build(&file);
+	memset(file.bytes + IMG_DIRECTORIES, 0, 16 * 8);
+	put32(&file, IMG_SECTION_ALIGNMENT, 0x20);
+	put32(&file, IMG_FILE_ALIGNMENT, 0x20);
+	put16(&file, IMG_SECTION_COUNT, 3);
+	put32(&file, IMG_IMAGE_SIZE, 0x5800);
+	put32(&file, IMG_ENTRY, 0x410);
+	memcpy(file.bytes + IMG_SECTION(1), file.bytes + IMG_SECTION(5), 40);
+	memcpy(file.bytes + IMG_SECTION(2), file.bytes + IMG_SECTION(4), 40);
+	for (int i = 0; i < 3; i++) {
+		put32(&file, IMG_SECTION(i) + SEC_RVA, rows[i].rva);
+		put32(&file, IMG_SECTION(i) + SEC_SIZE, rows[i].size);
+		put32(&file, IMG_SECTION(i) + SEC_RAW_SIZE, i ? 0 : 0x200);
+	}
+	image = load(&file, "nmi.sys");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(image->sections[i].own_rva, rows[i].own_rva);
+		assert_int_equal(image->sections[i].own_size, rows[i].own_size);
+	}
+	ldr_image_discard_init(image);
+	assert_string_equal(fake_protection(image->base + 0x1fff), "r-x");
+	assert_string_equal(fake_protection(image->base + 0x2000), "---");
+	assert_string_equal(fake_protection(image->base + 0x3fff), "---");
+	assert_string_equal(fake_protection(image->base + 0x4000), "r-x");
+	unload(image);
+}
+
 static void def335_what_the_loader_needs_is_not_discarded(void **state)
 {
 	static const uint32_t discardable = 0x42000040;
@@ -238,6 +299,30 @@ static void def335_what_the_loader_needs_is_not_discarded(void **state)
 	assert_string_equal(fake_protection(image->base + RDATA), "r--");
 	assert_string_equal(fake_protection(image->base + PDATA), "r--");
 	assert_string_equal(fake_protection(image->base + INIT), "---");
+	unload(image);
+
+	/* Unwind data alone. */
+	put32(&file, IMG_DIRECTORY(0), 0);
+	image = load(&file, "nmi.sys");
+	ldr_image_discard_init(image);
+	assert_string_equal(fake_protection(image->base + RDATA), "r--");
+	unload(image);
+
+	/* Exports without names. */
+	loadable(&file);
+	put32(&file, IMG_SECTION(1) + SEC_FLAGS, discardable);
+	put32(&file, IMG_DIRECTORY(3), 0);
+	put32(&file, image_offset(EXPORTS + 24), 0);
+	image = load(&file, "nmi.sys");
+	ldr_image_discard_init(image);
+	assert_string_equal(fake_protection(image->base + RDATA), "r--");
+	unload(image);
+
+	/* Neither. */
+	put32(&file, IMG_DIRECTORY(0), 0);
+	image = load(&file, "nmi.sys");
+	ldr_image_discard_init(image);
+	assert_string_equal(fake_protection(image->base + RDATA), "---");
 	unload(image);
 
 	/* Only one name is there. */
@@ -311,6 +396,10 @@ static void names_and_collisions(void **state)
 	assert_int_equal(try_load(&file, "a\xc3", false, &image), STATUS_OBJECT_NAME_INVALID);
 	assert_int_equal(try_load(&file, "a\xed\xa0\x80", false, &image),
 			 STATUS_OBJECT_NAME_INVALID);
+	assert_int_equal(try_load(&file, "a\xbf\xbf", false, &image), STATUS_OBJECT_NAME_INVALID);
+	assert_int_equal(try_load(&file, "a\xf9\x80\x80\x80", false, &image),
+			 STATUS_OBJECT_NAME_INVALID);
+	assert_int_equal(try_load(&file, "a\xc1\x81", false, &image), STATUS_OBJECT_NAME_INVALID);
 	assert_int_equal(try_load(&file, "a\n", false, &image), STATUS_OBJECT_NAME_INVALID);
 	assert_string_equal(message,
 			    "a\\x0a: its name is not a file name of 1 to 96 UTF-8 characters");
@@ -334,11 +423,15 @@ static void refused_images_leave_nothing(void **state)
 		{image_offset(FUNCTIONS), 0x9000, "exception directory"},
 		{image_offset(LOOKUP_NT2), 0x7fffffff, "symbol name"},
 	};
-	struct ldr_image *before = ldr_image_newest(), *image;
-	const size_t blocks = fake_blocks;
+	struct ldr_image *before, *image;
+	size_t blocks;
 	struct image file;
 
 	(void)state;
+	loadable(&file);
+	before = load(&file, "good.sys");
+	unload(before);
+	blocks = fake_blocks;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		loadable(&file);
 		put32(&file, rows[i].offset, rows[i].value);
@@ -352,6 +445,47 @@ static void refused_images_leave_nothing(void **state)
 	assert_int_equal(fake_blocks, blocks);
 	assert_ptr_equal(ldr_image_newest(), before);
 	assert_null(ldr_image_named("bad.sys"));
+	/* Nor have they used addresses. */
+	loadable(&file);
+	image = load(&file, "good.sys");
+	assert_int_equal(image->base - before->base, 0x10000);
+	unload(image);
+}
+
+/* Memory runs out at every point of a load in turn: a clean refusal each time, and then it works.
+ */
+static void def317_no_memory(void **state)
+{
+	static int *const knobs[] = {&fake_allocate_fails, &fake_protect_fails};
+	struct ldr_image *image;
+	struct image file;
+	NTSTATUS status;
+
+	(void)state;
+	image_build(&file); /* two imports are missing: stubs are made */
+	for (int i = 0; i < 2; i++) {
+		struct ldr_image *before = ldr_image_newest();
+		const size_t blocks = fake_blocks;
+		int failures = -1;
+
+		do {
+			*knobs[i] = ++failures;
+			status = try_load(&file, "nmi.sys", true, &image);
+			if (NT_SUCCESS(status))
+				break;
+			assert_int_equal(status, STATUS_INSUFFICIENT_RESOURCES);
+			assert_int_equal(strncmp(message, "nmi.sys: the ", 13), 0);
+			assert_null(strchr(message, '\n'));
+			assert_int_equal(fake_blocks, blocks);
+			assert_ptr_equal(ldr_image_newest(), before);
+		} while (failures < 100);
+		*knobs[i] = -1;
+		/* Image, block, two records; all, image's runs, stubs' two. */
+		assert_int_equal(failures, i ? 9 : 4);
+		if (i)
+			assert_int_equal(image->base - before->base, 0x20000);
+		unload(image);
+	}
 }
 
 static void def50_def52_loader_entries(void **state)
@@ -424,6 +558,9 @@ int main(void)
 		cmocka_unit_test(def339_writable_code_is_noted),
 		cmocka_unit_test(def335_def336_init_is_discarded),
 		cmocka_unit_test(def335_what_the_loader_needs_is_not_discarded),
+		cmocka_unit_test(def339_gaps_are_inaccessible),
+		cmocka_unit_test(def335_shared_pages_stay),
+		cmocka_unit_test(def317_no_memory),
 		cmocka_unit_test(def341_unloaded_memory_stays_reserved),
 		cmocka_unit_test(names_and_collisions),
 		cmocka_unit_test(refused_images_leave_nothing),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "fake_kernel.h"
+#include "ldr/ldr_internal.h"
 #include "pe_build.h"
 
 static struct ldr_entry *module_number(int number)
@@ -113,6 +114,79 @@ static void def54_exports_lead_to_the_real_functions(void **state)
 	assert_int_equal(send(41), 42);
 }
 
+/* The section that an address lies in, by the table; its flags. */
+static uint32_t section_flags(const struct ldr_entry *module, const void *address)
+{
+	uint32_t pe = u32_at(module, 0x3c);
+	uint64_t rva = (uint64_t)address - (uint64_t)module->dll_base;
+
+	for (uint32_t s = 0; s < u16_at(module, pe + 6); s++) {
+		uint32_t header = pe + 24 + u16_at(module, pe + 20) + 40 * s;
+
+		if (rva - u32_at(module, header + 12) < u32_at(module, header + 8))
+			return u32_at(module, header + 36);
+	}
+	return 0;
+}
+
+static void def54_sections_are_those_of_the_program(void **state)
+{
+	const struct ldr_entry *kernel = module_number(0);
+	static const char constant[] = "read only";
+
+	(void)state;
+	assert_int_equal(section_flags(kernel, (const void *)ldr_image_load), 0x60000020);
+	assert_int_equal(section_flags(kernel, &fake_variable), 0xc0000040);
+	assert_int_equal(section_flags(kernel, constant), 0x40000040);
+	assert_int_equal(section_flags(kernel, (const char *)kernel->dll_base + 0x1000),
+			 0x40000040);
+}
+
+static void def54_no_memory(void **state)
+{
+	struct ldr_kernel_image kernel, hal;
+	const size_t blocks = fake_blocks;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		fake_allocate_fails = i;
+		assert_int_equal(ldr_kernel_image_build(&kernel, &hal),
+				 STATUS_INSUFFICIENT_RESOURCES);
+		assert_int_equal(fake_blocks, blocks);
+	}
+	fake_allocate_fails = -1;
+	for (int i = 0; i < 6; i++) {
+		fake_protect_fails = i;
+		assert_int_equal(ldr_kernel_image_build(&kernel, &hal),
+				 STATUS_INSUFFICIENT_RESOURCES);
+	}
+	fake_protect_fails = -1;
+	assert_int_equal(ldr_kernel_image_build(&kernel, &hal), STATUS_SUCCESS);
+	assert_int_equal(fake_blocks, blocks);
+}
+
+/* Without room below the program, functions are jumps, and variables are left out. */
+static void def54_nothing_free_below_the_program(void **state)
+{
+	struct ldr_kernel_image kernel, hal;
+	struct ldr_entry module = {.dll_base = NULL};
+	uint64_t(NTAPI * send)(uint64_t);
+
+	(void)state;
+	fake_hints_ignored = true;
+	assert_int_equal(ldr_kernel_image_build(&kernel, &hal), STATUS_SUCCESS);
+	fake_hints_ignored = false;
+	module.dll_base = (void *)kernel.base;
+	module.size_of_image = kernel.size;
+	assert_true(kernel.size < 0x10000);
+	assert_false(inside(&module, (const void *)ldr_image_load));
+	send = (uint64_t(NTAPI *)(uint64_t))exported(&module, "HalSendNMI");
+	assert_true(inside(&module, (const void *)send));
+	assert_int_equal(send(41), 42);
+	assert_int_equal(exported(&module, "NtBuildNumber"), 0);
+	assert_true(inside(&module, (const void *)exported(&module, "Zulu")));
+}
+
 static void def54_names_are_sorted(void **state)
 {
 	const struct ldr_entry *kernel = module_number(0);
@@ -120,7 +194,7 @@ static void def54_names_are_sorted(void **state)
 	uint32_t count = u32_at(kernel, directory + 24);
 
 	(void)state;
-	assert_int_equal(count, 4);
+	assert_int_equal(count, 13);
 	assert_string_equal((const char *)kernel->dll_base + u32_at(kernel, directory + 12),
 			    "ntoskrnl.exe");
 	for (uint32_t i = 1; i < count; i++) {
@@ -177,6 +251,9 @@ int main(void)
 		cmocka_unit_test(def54_headers_are_those_of_an_image),
 		cmocka_unit_test(def54_exports_lead_to_the_real_functions),
 		cmocka_unit_test(def54_names_are_sorted),
+		cmocka_unit_test(def54_sections_are_those_of_the_program),
+		cmocka_unit_test(def54_no_memory),
+		cmocka_unit_test(def54_nothing_free_below_the_program),
 		cmocka_unit_test(def334_runtime_addresses_lie_in_ntoskrnl),
 		cmocka_unit_test(def7_one_address),
 	};

@@ -373,6 +373,7 @@ static void messages_are_one_short_printable_line(void **state)
 		for (size_t i = 0; i < length; i++)
 			assert_in_range(line[i], ' ', '~');
 		assert_null(strchr(line, '{'));
+		assert_non_null(strstr(line, "...: "));
 		longest = length > longest ? length : longest;
 	}
 	assert_true(longest > 200);
@@ -391,6 +392,13 @@ static void message_escapes_names(void **state)
 			    "memory nor in the file");
 	assert_int_equal(ldr_pe_error_format(&error, "bad.sys", small, sizeof(small)), 11);
 	assert_string_equal(small, "bad.sys: se");
+	/* Cut between two escapes, with an ellipsis; 72 characters fit. */
+	memset(error.name, '\n', sizeof(error.name));
+	ldr_pe_error_format(&error, "bad.sys", line, sizeof(line));
+	assert_non_null(strstr(line, "\\x0a...): it has"));
+	memset(error.name + 18, 0, sizeof(error.name) - 18);
+	ldr_pe_error_format(&error, "bad.sys", line, sizeof(line));
+	assert_non_null(strstr(line, "\\x0a): it has"));
 }
 
 int main(void)
