@@ -88,6 +88,14 @@ static void boot(void *processor)
 
 /* ---- Waiting, on the host's side ---- */
 
+static _Atomic bool interrupted;
+
+void ketch_interrupt(void)
+{
+	atomic_store(&interrupted, true);
+	ke_host_signal();
+}
+
 enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint64_t poll_ns)
 {
 	for (;;) {
@@ -96,6 +104,8 @@ enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint
 			return KETCH_OK;
 		if (atomic_load(&ke_machine_stopped) == KE_STOP_BUGCHECK)
 			return KETCH_BUGCHECK;
+		if (atomic_exchange(&interrupted, false))
+			return KETCH_INTERRUPTED;
 		uint64_t now = port_time_ns();
 		if (now >= deadline_ns) {
 			if (!ke_machine_claim_stop(KE_STOP_TIMEOUT) &&
@@ -135,6 +145,7 @@ bool ketch_boot(const struct ketch_options *options)
 		  : options->verify == KETCH_VERIFY_REPORT ? VF_REPORT
 							   : VF_BUGCHECK;
 	ke_nmi_ignore_unhandled = options->ignore_unhandled_nmi;
+	vf_strict_signed_callbacks = options->strict_signed_callbacks;
 	if (!port_initialize(&why)) {
 		rtl_print(machine_message, sizeof machine_message,
 			  "the host cannot carry a machine: %s", why);

@@ -28,7 +28,8 @@ static void run_load(struct ke_command *command)
 enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t size,
 				     uint32_t *status)
 {
-	struct load load = {
+	static struct load load;
+	load = (struct load){
 		.command.run = run_load,
 		.request = {.name = name,
 			    .file = image,
@@ -57,7 +58,8 @@ static void run_unload(struct ke_command *command)
 
 enum ketch_outcome ketch_driver_unload(const char *name, uint32_t *status)
 {
-	struct unload unload = {.command.run = run_unload, .name = name};
+	static struct unload unload;
+	unload = (struct unload){.command.run = run_unload, .name = name};
 	enum ketch_outcome outcome = machine_command(&unload.command);
 	*status = (uint32_t)unload.status;
 	return outcome == KETCH_OK && !NT_SUCCESS(unload.status) ? KETCH_REFUSED : outcome;
@@ -180,7 +182,8 @@ static void run_ioctl(struct ke_command *command)
 enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size,
 			       void *out, size_t out_size, size_t *returned, uint32_t *status)
 {
-	struct ioctl ioctl = {
+	static struct ioctl ioctl;
+	ioctl = (struct ioctl){
 		.command.run = run_ioctl,
 		.request = {.device = device,
 			    .code = code,

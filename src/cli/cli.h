@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* cli.h: what the files of the ketch command share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "ketch/ketch.h"
+
+/* Exit status of every subcommand (DESIGN.md section 5). */
+enum {
+	EXIT_EXPECTED = 0, /* all as expected */
+	EXIT_REFUSED = 1,  /* the driver refused or broke a rule, or time ran out */
+	EXIT_USAGE = 2,    /* usage, file or image error */
+	EXIT_BUGCHECK = 3,
+};
+
+int cli_run(int argc, char **argv);     /* run.c */
+int cli_cc(int argc, char **argv);      /* cc.c */
+int cli_imports(int argc, char **argv); /* tables.c */
+int cli_ddi(int argc, char **argv);     /* tables.c */
+int cli_nmi(int argc, char **argv);     /* remote.c */
+
+/* Help texts, help.c. `topic` 0: all commands. Returns false when there is no such topic. */
+bool help_print(FILE *to, const char *topic);
+/* One line to standard error: `ketch: ...`; returns EXIT_USAGE. */
+int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A whole file; 0 and a message when it cannot be read. */
+void *file_read(const char *path, size_t *size);
+/* The part of a path behind the last slash. */
+const char *file_name(const char *path);
+/* A number in decimal or 0x form, alone in its text and not above `limit`. */
+bool number_parse(const char *text, uint64_t limit, uint64_t *value);
+
+/* Printable ASCII of any text, `\xNN` for the rest; the result is static, four at a time. */
+const char *escaped(const char *text);
+
+/* symbol.c: ` (symbol, file.c:12)` for an address in a driver, or an empty text. Remembers where image files lie. */
+void symbol_add_image(const char *name, const char *path);
+const char *symbol_of(uint64_t address);
+
+/* actions.c */
+enum action_kind { ACTION_NMI, ACTION_IOCTL, ACTION_WAIT, ACTION_UNLOAD };
+#define ACTION_ALL_PROCESSORS UINT32_MAX
+
+struct action {
+	enum action_kind kind;
+	const char *text;   /* as given */
+	uint32_t processor; /* NMI; or ACTION_ALL_PROCESSORS */
+	uint32_t count;     /* NMI */
+	uint32_t ms;        /* WAIT */
+	char device[128];   /* IOCTL */
+	uint32_t code;
+	uint8_t *input;
+	size_t input_size;
+};
+/* False: `text` is not an action; *why says what is wrong with it. */
+bool action_parse(const char *text, struct action *action, const char **why);
+
+/* remote.c: take events from other processes (`ketch nmi PID`); false: cannot listen, which is no reason to stop. */
+bool remote_listen(void);
+
+/* What a run was asked to do, and what it came to. */
+struct run {
+	struct ketch_options machine;
+	const char *drivers[16]; /* paths; the first is the driver under test */
+	size_t driver_count;
+	const char *loaded[16];  /* in the order of loading */
+	size_t loaded_count;
+	struct action actions[64];
+	size_t action_count;
+	const char *registry[64];
+	size_t registry_count;
+	const char *files, *json;
+	const char *expect_status, *expect_bugcheck, *expect_rule;
+	uint64_t expect_status_value, expect_bugcheck_value;
+
+	/* result */
+	enum ketch_outcome outcome;
+	bool image_refused; /* by the loader, not by DriverEntry */
+	bool interrupted;
+	uint32_t status;    /* of the step that was refused */
+	const char *stage;  /* what it was */
+	uint64_t nmis_sent, nmis_delivered, nmis_coalesced;
+	struct ketch_nmi last_nmi[64]; /* per processor */
+	uint64_t nmi_count[64];
+	uint64_t ioctls;
+	double seconds;
+	int exit_status;
+};
+
+/* report.c: print the outcome to standard error; write --json. Sets run->exit_status. */
+void report_text(struct run *run);
+bool report_json(const struct run *run);
+int report_exit_status(const struct run *run);
+const char *status_name(uint32_t status); /* STATUS_..., or an empty text */

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * symbol.c: names and source lines for addresses in drivers, by llvm-symbolizer, which reads PDB files (beside the image) and
+ * DWARF sections (in it). One process serves a run; without it, or without debug information, addresses stay numbers.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+extern char **environ;
+
+static struct {
+	const char *name;
+	char path[PATH_MAX];
+} images[16];
+static size_t image_count;
+
+static FILE *questions, *answers;
+static bool failed;
+
+void symbol_add_image(const char *name, const char *path)
+{
+	if (image_count == sizeof images / sizeof *images)
+		return;
+	if (realpath(path, images[image_count].path))
+		images[image_count++].name = name;
+}
+
+static bool start(void)
+{
+	int ask[2], answer[2];
+	char *const words[] = {"llvm-symbolizer", "--demangle", "--output-style=LLVM", "--inlining=false", NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	if (pipe2(ask, O_CLOEXEC) || pipe2(answer, O_CLOEXEC))
+		return false;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, ask[0], STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, answer[1], STDOUT_FILENO);
+	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	int error = posix_spawnp(&pid, words[0], &actions, NULL, words, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(ask[0]);
+	close(answer[1]);
+	if (error) {
+		close(ask[1]);
+		close(answer[0]);
+		return false;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	questions = fdopen(ask[1], "w");
+	answers = fdopen(answer[0], "r");
+	return questions && answers;
+}
+
+static const char *path_of(const char *name)
+{
+	for (size_t i = 0; i < image_count; i++) {
+		if (!strcasecmp(images[i].name, name))
+			return images[i].path;
+	}
+	return NULL;
+}
+
+const char *symbol_of(uint64_t address)
+{
+	static char result[4][400];
+	static unsigned turn;
+	char function[256], place[512], rest[512];
+	const char *name, *path;
+	uint64_t offset;
+	if (failed || !ketch_image_of(address, &name, &offset) || !(path = path_of(name)))
+		return "";
+	if (!questions && !start()) {
+		failed = true;
+		return "";
+	}
+	fprintf(questions, "\"%s\" 0x%llx\n", path, (unsigned long long)offset);
+	if (fflush(questions) || !fgets(function, sizeof function, answers) || !fgets(place, sizeof place, answers)) {
+		failed = true;
+		return "";
+	}
+	/* An empty line ends the answer. */
+	while (fgets(rest, sizeof rest, answers) && rest[0] != '\n')
+		;
+	function[strcspn(function, "\n")] = 0;
+	place[strcspn(place, "\n")] = 0;
+	if (!strcmp(function, "??"))
+		return "";
+	/* file:line:column; the file without its folder, the column dropped. */
+	char *column = strrchr(place, ':');
+	if (column)
+		*column = 0;
+	char *line = strrchr(place, ':');
+	bool known = line && strcmp(line, ":0") != 0 && strncmp(place, "??", 2) != 0;
+	char *to = result[turn++ % 4];
+	if (known)
+		snprintf(to, sizeof result[0], " (%s, %.200s)", escaped(function), escaped(file_name(place)));
+	else
+		snprintf(to, sizeof result[0], " (%s)", escaped(function));
+	return to;
+}
