@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* actions.c: the words after the driver: nmi[:P|:all][xN], ioctl:DEVICE,CODE[,HEX], wait:MS, unload. */
+/* actions.c: the words after the driver: nmi[:P|:all][xN], ioctl:DEVICE,CODE[,HEX], wait:MS,
+ * unload. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
@@ -76,7 +77,8 @@ static bool parse_ioctl(const char *text, struct action *action, const char **wh
 	char rest[64];
 	uint64_t code;
 	const char *comma = strchr(text, ',');
-	*why = "an IOCTL action is ioctl:DEVICE,CODE[,HEX]: the name behind \\\\.\\, a number, bytes as pairs of hex digits";
+	*why = "an IOCTL action is ioctl:DEVICE,CODE[,HEX]: the name behind \\\\.\\, a number, "
+	       "bytes as pairs of hex digits";
 	action->kind = ACTION_IOCTL;
 	if (!comma || comma == text || (size_t)(comma - text) >= sizeof action->device)
 		return false;

@@ -37,7 +37,8 @@ bool number_parse(const char *text, uint64_t limit, uint64_t *value);
 /* Printable ASCII of any text, `\xNN` for the rest; the result is static, four at a time. */
 const char *escaped(const char *text);
 
-/* symbol.c: ` (symbol, file.c:12)` for an address in a driver, or an empty text. Remembers where image files lie. */
+/* symbol.c: ` (symbol, file.c:12)` for an address in a driver, or an empty text. Remembers where
+ * image files lie. */
 void symbol_add_image(const char *name, const char *path);
 const char *symbol_of(uint64_t address);
 
@@ -59,7 +60,8 @@ struct action {
 /* False: `text` is not an action; *why says what is wrong with it. */
 bool action_parse(const char *text, struct action *action, const char **why);
 
-/* remote.c: take events from other processes (`ketch nmi PID`); false: cannot listen, which is no reason to stop. */
+/* remote.c: take events from other processes (`ketch nmi PID`); false: cannot listen, which is no
+ * reason to stop. */
 bool remote_listen(void);
 
 /* What a run was asked to do, and what it came to. */
@@ -67,7 +69,7 @@ struct run {
 	struct ketch_options machine;
 	const char *drivers[16]; /* paths; the first is the driver under test */
 	size_t driver_count;
-	const char *loaded[16];  /* in the order of loading */
+	const char *loaded[16]; /* in the order of loading */
 	size_t loaded_count;
 	struct action actions[64];
 	size_t action_count;
@@ -81,8 +83,8 @@ struct run {
 	enum ketch_outcome outcome;
 	bool image_refused; /* by the loader, not by DriverEntry */
 	bool interrupted;
-	uint32_t status;    /* of the step that was refused */
-	const char *stage;  /* what it was */
+	uint32_t status;   /* of the step that was refused */
+	const char *stage; /* what it was */
 	uint64_t nmis_sent, nmis_delivered, nmis_coalesced;
 	struct ketch_nmi last_nmi[64]; /* per processor */
 	uint64_t nmi_count[64];

@@ -10,7 +10,8 @@ static const struct {
 	const char *name;
 	int (*main)(int argc, char **argv);
 } commands[] = {
-	{"run", cli_run}, {"cc", cli_cc}, {"imports", cli_imports}, {"ddi", cli_ddi}, {"nmi", cli_nmi},
+	{"run", cli_run}, {"cc", cli_cc},   {"imports", cli_imports},
+	{"ddi", cli_ddi}, {"nmi", cli_nmi},
 };
 
 const char *escaped(const char *text)
@@ -19,7 +20,8 @@ const char *escaped(const char *text)
 	static unsigned turn;
 	char *to = buffers[turn++ % 4];
 	size_t used = 0;
-	for (const unsigned char *c = (const unsigned char *)text; *c && used < sizeof buffers[0] - 5; c++) {
+	for (const unsigned char *c = (const unsigned char *)text;
+	     *c && used < sizeof buffers[0] - 5; c++) {
 		if (*c >= 0x20 && *c < 0x7f && *c != '\\')
 			to[used++] = (char)*c;
 		else
@@ -102,7 +104,8 @@ int main(int argc, char **argv)
 	if (!strcmp(command, "--help") || !strcmp(command, "-h") || !strcmp(command, "help")) {
 		if (help_print(stdout, argc > 2 ? argv[2] : NULL))
 			return EXIT_EXPECTED;
-		return usage_error("there is no command %s to explain (run: ketch --help)", escaped(argv[2]));
+		return usage_error("there is no command %s to explain (run: ketch --help)",
+				   escaped(argv[2]));
 	}
 	if (!strcmp(command, "--version")) {
 		puts("ketch " KETCH_VERSION);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * remote.c: events for a running `ketch run` from another process of the same user: `ketch nmi PID[:P]`.
+ * remote.c: events for a running `ketch run` from another process of the same user: `ketch nmi
+ * PID[:P]`.
  *
- * A run listens on an abstract socket named by its process id; a request and its answer are one line each. The listener's thread holds no
- * baton and raises the event as any device would.
+ * A run listens on an abstract socket named by its process id; a request and its answer are one
+ * line each. The listener's thread holds no baton and raises the event as any device would.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +21,8 @@ static socklen_t address_of(struct sockaddr_un *address, long pid)
 {
 	memset(address, 0, sizeof *address);
 	address->sun_family = AF_UNIX;
-	int length = snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "ketch-%ld", pid);
+	int length =
+		snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "ketch-%ld", pid);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
 }
 
@@ -28,7 +30,8 @@ static bool same_user(int peer)
 {
 	struct ucred who;
 	socklen_t size = sizeof who;
-	return !getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size) && (who.uid == getuid() || who.uid == 0);
+	return !getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size) &&
+	       (who.uid == getuid() || who.uid == 0);
 }
 
 static const char *serve(char *request)
@@ -37,7 +40,8 @@ static const char *serve(char *request)
 	request[strcspn(request, "\n")] = 0;
 	if (strncmp(request, "nmi ", 4) || !number_parse(request + 4, UINT32_MAX, &processor))
 		return "this run does not know the request\n";
-	return ketch_nmi_raise((uint32_t)processor) ? "ok\n" : "the machine has no such processor\n";
+	return ketch_nmi_raise((uint32_t)processor) ? "ok\n"
+						    : "the machine has no such processor\n";
 }
 
 static void *listen_main(void *argument)
@@ -92,16 +96,20 @@ int cli_nmi(int argc, char **argv)
 	char *colon = strchr(target, ':');
 	if (colon)
 		*colon++ = 0;
-	if (!number_parse(target, INT32_MAX, &pid) || (colon && !number_parse(colon, 1279, &processor)))
+	if (!number_parse(target, INT32_MAX, &pid) ||
+	    (colon && !number_parse(colon, 1279, &processor)))
 		return usage_error("%s is not PID[:P], two numbers", escaped(argv[1]));
 
 	struct sockaddr_un address;
 	socklen_t length = address_of(&address, (long)pid);
 	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server < 0 || connect(server, (struct sockaddr *)&address, length))
-		return usage_error("process %llu is no `ketch run` of this user", (unsigned long long)pid);
+		return usage_error("process %llu is no `ketch run` of this user",
+				   (unsigned long long)pid);
 	int size = snprintf(answer, sizeof answer, "nmi %llu\n", (unsigned long long)processor);
-	ssize_t n = write(server, answer, (size_t)size) == size ? read(server, answer, sizeof answer - 1) : -1;
+	ssize_t n = write(server, answer, (size_t)size) == size
+			    ? read(server, answer, sizeof answer - 1)
+			    : -1;
 	close(server);
 	if (n <= 0)
 		return usage_error("process %llu did not answer", (unsigned long long)pid);

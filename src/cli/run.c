@@ -2,7 +2,8 @@
 /*
  * run.c: `ketch run`: boot a machine, load drivers, stage the actions in order, unload, report.
  *
- * Ctrl-C ends the action that is under way; the drivers are unloaded and the report is printed; a second one ends the process.
+ * Ctrl-C ends the action that is under way; the drivers are unloaded and the report is printed; a
+ * second one ends the process.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -48,8 +49,9 @@ static int number_option(const char *name, uint64_t low, uint64_t high, uint32_t
 {
 	uint64_t value;
 	if (!number_parse(optarg, high, &value) || value < low)
-		return usage_error("%s takes a number from %llu to %llu, not %s", name, (unsigned long long)low,
-				   (unsigned long long)high, escaped(optarg));
+		return usage_error("%s takes a number from %llu to %llu, not %s", name,
+				   (unsigned long long)low, (unsigned long long)high,
+				   escaped(optarg));
 	*to = (uint32_t)value;
 	return 0;
 }
@@ -75,7 +77,9 @@ static int strict_option(struct run *run)
 	strcpy(names, optarg);
 	for (name = strtok_r(names, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
 		if (strcmp(name, "signed-callbacks"))
-			return usage_error("there is no strict switch %s (there is signed-callbacks)", escaped(name));
+			return usage_error(
+				"there is no strict switch %s (there is signed-callbacks)",
+				escaped(name));
 		run->machine.strict_signed_callbacks = true;
 	}
 	return 0;
@@ -131,12 +135,15 @@ static int take_option(struct run *run, int code)
 	case OPTION_STATUS:
 		run->expect_status = optarg;
 		if (!number_parse(optarg, UINT32_MAX, &run->expect_status_value))
-			return usage_error("--expect-status takes a number such as 0xc0000001, not %s", escaped(optarg));
+			return usage_error(
+				"--expect-status takes a number such as 0xc0000001, not %s",
+				escaped(optarg));
 		return 0;
 	case OPTION_BUGCHECK:
 		run->expect_bugcheck = optarg;
 		if (!number_parse(optarg, UINT32_MAX, &run->expect_bugcheck_value))
-			return usage_error("--expect-bugcheck takes a number such as 0x80, not %s", escaped(optarg));
+			return usage_error("--expect-bugcheck takes a number such as 0x80, not %s",
+					   escaped(optarg));
 		return 0;
 	case OPTION_RULE:
 		run->expect_rule = optarg;
@@ -195,14 +202,16 @@ static bool set_up(struct run *run)
 	char service[128];
 	const char *name = file_name(run->drivers[0]);
 	const char *dot = strrchr(name, '.');
-	snprintf(service, sizeof service, "%.*s", (int)(dot ? dot - name : (long)strlen(name)), name);
+	snprintf(service, sizeof service, "%.*s", (int)(dot ? dot - name : (long)strlen(name)),
+		 name);
 	for (size_t i = 0; i < run->registry_count; i++) {
 		char *pair = strdup(run->registry[i]);
 		char *value = strchr(pair, '=');
 		*value++ = 0;
 		bool set = ketch_registry_set(service, pair, value);
 		if (!set)
-			usage_error("--reg=%s: the value is not a number, text or hex:BYTES", escaped(run->registry[i]));
+			usage_error("--reg=%s: the value is not a number, text or hex:BYTES",
+				    escaped(run->registry[i]));
 		free(pair);
 		if (!set)
 			return false;
@@ -277,11 +286,13 @@ static bool ioctl_action(struct run *run, const struct action *action)
 	uint8_t output[4096];
 	size_t returned = 0;
 	uint32_t status = 0;
-	enum ketch_outcome outcome = ketch_ioctl(action->device, action->code, action->input, action->input_size, output,
-						 sizeof output, &returned, &status);
+	enum ketch_outcome outcome =
+		ketch_ioctl(action->device, action->code, action->input, action->input_size, output,
+			    sizeof output, &returned, &status);
 	run->ioctls++;
 	if (outcome == KETCH_OK || outcome == KETCH_REFUSED) {
-		printf("%s: status 0x%08x %s, %zu bytes", action->text, status, status_name(status), returned);
+		printf("%s: status 0x%08x %s, %zu bytes", action->text, status, status_name(status),
+		       returned);
 		for (size_t i = 0; i < returned && i < sizeof output; i++)
 			printf("%s%02x", i ? "" : ": ", output[i]);
 		putchar('\n');
@@ -349,7 +360,8 @@ static void stage(struct run *run)
 	const char *stage = run->stage;
 	run->outcome = KETCH_OK;
 	unload_all(run);
-	if (outcome != KETCH_OK && run->outcome != KETCH_BUGCHECK && run->outcome != KETCH_TIMEOUT) {
+	if (outcome != KETCH_OK && run->outcome != KETCH_BUGCHECK &&
+	    run->outcome != KETCH_TIMEOUT) {
 		run->outcome = outcome;
 		run->status = status;
 		run->stage = stage;
@@ -366,7 +378,10 @@ static double seconds_now(void)
 int cli_run(int argc, char **argv)
 {
 	static struct run run = {
-		.machine = {.processors = 2, .maximum_processors = 64, .group_size = 64, .verify = KETCH_VERIFY_REPORT,
+		.machine = {.processors = 2,
+			    .maximum_processors = 64,
+			    .group_size = 64,
+			    .verify = KETCH_VERIFY_REPORT,
 			    .timeout_ms = 60000},
 	};
 	int code, error;
@@ -374,8 +389,9 @@ int cli_run(int argc, char **argv)
 	opterr = 0;
 	while ((code = getopt_long(argc, argv, ":p:P:g:", long_options, NULL)) != -1) {
 		if (code == ':' || code == '?')
-			return usage_error("%s %s (run: ketch run --help)", escaped(argv[optind - 1]),
-					   code == ':' ? "needs a value" : "is not an option of ketch run");
+			return usage_error(
+				"%s %s (run: ketch run --help)", escaped(argv[optind - 1]),
+				code == ':' ? "needs a value" : "is not an option of ketch run");
 		if ((error = take_option(&run, code)))
 			return error;
 	}
@@ -398,7 +414,8 @@ int cli_run(int argc, char **argv)
 	run.exit_status = report_exit_status(&run);
 	report_text(&run);
 	if (run.json && !report_json(&run))
-		run.exit_status = usage_error("--json=%s: cannot be written: %s", escaped(run.json), strerror(errno));
+		run.exit_status = usage_error("--json=%s: cannot be written: %s", escaped(run.json),
+					      strerror(errno));
 	fflush(stdout);
 	_exit(run.exit_status); /* processors still sleep in this process */
 }

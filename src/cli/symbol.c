@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * symbol.c: names and source lines for addresses in drivers, by llvm-symbolizer, which reads PDB files (beside the image) and
- * DWARF sections (in it). One process serves a run; without it, or without debug information, addresses stay numbers.
+ * symbol.c: names and source lines for addresses in drivers, by llvm-symbolizer, which reads PDB
+ * files (beside the image) and DWARF sections (in it). One process serves a run; without it, or
+ * without debug information, addresses stay numbers.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -36,7 +37,8 @@ void symbol_add_image(const char *name, const char *path)
 static bool start(void)
 {
 	int ask[2], answer[2];
-	char *const words[] = {"llvm-symbolizer", "--demangle", "--output-style=LLVM", "--inlining=false", NULL};
+	char *const words[] = {"llvm-symbolizer", "--demangle", "--output-style=LLVM",
+			       "--inlining=false", NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t pid;
 	if (pipe2(ask, O_CLOEXEC) || pipe2(answer, O_CLOEXEC))
@@ -83,7 +85,8 @@ const char *symbol_of(uint64_t address)
 		return "";
 	}
 	fprintf(questions, "\"%s\" 0x%llx\n", path, (unsigned long long)offset);
-	if (fflush(questions) || !fgets(function, sizeof function, answers) || !fgets(place, sizeof place, answers)) {
+	if (fflush(questions) || !fgets(function, sizeof function, answers) ||
+	    !fgets(place, sizeof place, answers)) {
 		failed = true;
 		return "";
 	}
@@ -102,7 +105,8 @@ const char *symbol_of(uint64_t address)
 	bool known = line && strcmp(line, ":0") != 0 && strncmp(place, "??", 2) != 0;
 	char *to = result[turn++ % 4];
 	if (known)
-		snprintf(to, sizeof result[0], " (%s, %.200s)", escaped(function), escaped(file_name(place)));
+		snprintf(to, sizeof result[0], " (%s, %.200s)", escaped(function),
+			 escaped(file_name(place)));
 	else
 		snprintf(to, sizeof result[0], " (%s)", escaped(function));
 	return to;

@@ -123,3 +123,68 @@ bool ketch_ddi(uint32_t index, struct ketch_ddi *ddi)
 	describe(&ddi_table[index], ddi);
 	return true;
 }
+
+/* ---- Imports of an image, without a machine ---- */
+
+/* Text of the image as a C string, cut at the buffer's end. */
+static const char *text_of(const struct ldr_pe_text *text, char *buffer, size_t size)
+{
+	size_t length = text->length < size - 1 ? text->length : size - 1;
+	memcpy(buffer, text->bytes, length);
+	buffer[length] = 0;
+	return buffer;
+}
+
+/* The modules that the core stands for, by the name in an import table (DEF-318); DDI_MODULE_COUNT:
+ * none. */
+static enum ddi_module module_of(const char *name)
+{
+	for (int module = 0; module < DDI_MODULE_COUNT; module++) {
+		if (rtl_equal_nocase(name, ddi_module_name((enum ddi_module)module)))
+			return (enum ddi_module)module;
+	}
+	return DDI_MODULE_COUNT;
+}
+
+static bool refuse_image(const struct ldr_pe_error *error, const char *name)
+{
+	ldr_pe_error_format(error, name, machine_message, sizeof machine_message);
+	return false;
+}
+
+bool ketch_imports(const char *name, const void *image, size_t size,
+		   void (*each)(void *context, const struct ketch_import *import), void *context)
+{
+	struct ldr_pe pe;
+	struct ldr_pe_error error;
+	if (!ldr_pe_open(&pe, image, size, &error))
+		return refuse_image(&error, name);
+	for (int delayed = 0; delayed < 2; delayed++) {
+		struct ldr_pe_import_iter iter;
+		struct ldr_pe_import at;
+		int more;
+		ldr_pe_imports(&pe, delayed, &iter);
+		while ((more = ldr_pe_import_next(&iter, &at, &error)) > 0) {
+			char module[256], function[512];
+			struct ketch_ddi ddi;
+			struct ketch_import import = {
+				.module = text_of(&at.module, module, sizeof module),
+				.ordinal = at.ordinal};
+			const struct ddi *row = NULL;
+			if (at.name.length) {
+				import.name = text_of(&at.name, function, sizeof function);
+				enum ddi_module of = module_of(module);
+				row = of == DDI_MODULE_COUNT ? NULL : ddi_find(of, function);
+			}
+			import.supported = row != NULL;
+			if (row) {
+				describe(row, &ddi);
+				import.ddi = &ddi;
+			}
+			each(context, &import);
+		}
+		if (more < 0)
+			return refuse_image(&error, name);
+	}
+	return true;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* help.c: `ketch --help` and the help of each subcommand. docs/ketch.1 says the same. */
+#include <string.h>
+#include "cli/cli.h"
+
+static const char overview[] =
+	"ketch: run Windows kernel drivers in a Linux process, and stage what nobody can stage on "
+	"a desk\n"
+	"\n"
+	"  ketch run [options] DRIVER.sys [+OTHER.sys ...] [ACTION ...]   load, run the actions, "
+	"unload, report\n"
+	"  ketch cc [-o OUT.sys] [CLANG OPTION ...] SOURCE ...            build a driver\n"
+	"  ketch imports DRIVER.sys                                       each import: supported "
+	"or missing\n"
+	"  ketch ddi [NAME]                                               the functions that "
+	"drivers can import\n"
+	"  ketch nmi PID[:P]                                              an NMI in a running "
+	"`ketch run`\n"
+	"  ketch COMMAND --help                                           more on one of them\n"
+	"\n"
+	"Exit status: 0 all as expected; 1 the driver refused or broke a rule, or time ran out; 2 "
+	"usage, file or image error;\n"
+	"3 bug check.\n";
+
+static const char run_help[] =
+	"ketch run [options] DRIVER.sys [+OTHER.sys ...] [ACTION ...]\n"
+	"\n"
+	"Boots a machine in this process, loads the +OTHERs in order and then DRIVER, carries out "
+	"the actions in order, unloads,\n"
+	"and reports. DbgPrint goes to standard output, the report to standard error.\n"
+	"\n"
+	"Actions:\n"
+	"  nmi[:P|:all][xN]         a nonmaskable interrupt on processor P (0), or on all, N times "
+	"(1); each is waited for\n"
+	"  ioctl:DEVICE,CODE[,HEX]  open \\\\.\\DEVICE, send the I/O control code with these "
+	"bytes, print the answer, close\n"
+	"  wait:MS                  let the machine run\n"
+	"  unload                   unload all drivers now\n"
+	"\n"
+	"The machine:\n"
+	"  -p N   processors at boot (2)     -P N   most the partition can hold (64)     -g N   "
+	"processors per group (64)\n"
+	"  --unhandled-nmi=bugcheck|ignore   what an NMI does that no callback claims (bugcheck: "
+	"0x80)\n"
+	"  --allow-missing                   load although imports are missing; calling one stops "
+	"the run\n"
+	"  --reg=NAME=VALUE                  a value of the service's key: number, text, or "
+	"hex:BYTES\n"
+	"  --files=DIR                       what \\??\\C:\\ is\n"
+	"  --timeout=S                       seconds for the whole run (60)\n"
+	"\n"
+	"Rules:\n"
+	"  --verify=report|bugcheck|off      report broken rules (default), stop at the first one, "
+	"or do not look (--no-verify)\n"
+	"  --strict=NAME,...                 signed-callbacks: notify routines need the integrity "
+	"bit in the loader entry\n"
+	"\n"
+	"Results:\n"
+	"  --json=FILE                       the report's facts as JSON\n"
+	"  --expect-status=S  --expect-bugcheck=N  --expect-rule=ID\n"
+	"                                    succeed only if exactly that happens; ID is a rule's "
+	"name (IrqlKeApcLte2) or number\n"
+	"                                    (VER-5)\n";
+
+static const char cc_help[] = "ketch cc [-o OUT.sys] [--entry NAME] [CLANG OPTION ...] SOURCE ...\n"
+			      "\n"
+			      "Builds a driver with clang and lld-link from C (.c), C++ (.cpp, "
+			      ".cc, .cxx), objects and libraries, with debug information in\n"
+			      "OUT.pdb. Takes __try/__except, SAL annotations, #pragma alloc_text "
+			      "and multi-character constants. All other options\n"
+			      "go to clang. The default output is the first source's name with "
+			      ".sys; the entry point is DriverEntry.\n";
+
+static const char imports_help[] =
+	"ketch imports DRIVER.sys\n"
+	"\n"
+	"Lists each import as supported or missing. Exit status 2 if any is missing.\n";
+
+static const char ddi_help[] =
+	"ketch ddi [NAME]\n"
+	"\n"
+	"The table of functions and variables that drivers can import: module, legal IRQLs, first "
+	"Windows version, the rule that a\n"
+	"call at another IRQL breaks. Exit status 2 when NAME is not in it.\n";
+
+static const char nmi_help[] = "ketch nmi PID[:P]\n"
+			       "\n"
+			       "Raises an NMI on processor P (0) of the machine in process PID, a "
+			       "`ketch run` of the same user.\n";
+
+static const struct {
+	const char *topic, *text;
+} topics[] = {
+	{"run", run_help}, {"cc", cc_help},   {"imports", imports_help},
+	{"ddi", ddi_help}, {"nmi", nmi_help},
+};
+
+bool help_print(FILE *to, const char *topic)
+{
+	if (!topic)
+		return fputs(overview, to), true;
+	for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
+		if (!strcmp(topic, topics[i].topic))
+			return fputs(topics[i].text, to), true;
+	}
+	return false;
+}
