@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench.h: rows of `./x bench`, measured against a baseline in the same run.
+ *
+ * main.c and baseline.c are ordinary programs of the host; kernel.c runs on batons and is compiled
+ * like the core.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct row {
+	const char *name, *what, *unit; /* ns, us, ms, MiB or /s */
+	double value, baseline, ratio;  /* medians; baseline below 0: none */
+	const char *reach;
+};
+
+uint64_t bench_now(void); /* ns */
+double bench_median(double *samples, size_t count);
+
+#define BENCH_SAMPLES 31
+
+/* One batch each: ns for one operation. On a baton, in the control thread. */
+double kernel_nmi_self(unsigned count);
+double kernel_nmi_cross(unsigned count);
+double kernel_nmi_callback(unsigned count);
+double kernel_register_deregister(unsigned count);
+double kernel_deregister_busy(unsigned count);
+double kernel_irql(unsigned count);
+double kernel_load_unload(unsigned count);
+/* Set-up and take-down of what several batches share. */
+void kernel_callbacks_begin(unsigned count);
+void kernel_callbacks_end(void);
+void kernel_dispatchers_begin(void);
+void kernel_dispatchers_end(void);
+void kernel_driver_set(const char *name, const void *file, size_t size);
+
+/* Run a batch in the machine's control thread. */
+double bench_in_kernel(double (*batch)(unsigned count), unsigned count);
+void bench_call_kernel(void (*call)(void));
+/* How long a dispatch or a read-side section lasts in the deregister rows. */
+#define BENCH_HOLD_NS 10000u
+
+/* baseline.c */
+double baseline_tgkill_self(unsigned count);
+double baseline_tgkill_cross(unsigned count);
+double baseline_array_call(unsigned count);
+double baseline_urcu_idle(unsigned count);
+double baseline_urcu_busy(unsigned count);
+double baseline_empty_call(unsigned count);
+double baseline_memcpy(unsigned count);
+double baseline_map(unsigned count);
+void baseline_begin(const char *image);
+void baseline_readers_begin(bool busy);
+void baseline_readers_end(void);
+double bench_process(const char *const *words);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c: `ketch-bench [--json]`: one row per figure; batches of the figure and of its baseline
+ * alternate, and each row shows the medians and their ratio. The first rows are the run's own
+ * calibration. Takes hello.sys and ketch from beside itself.
+ */
+#define _GNU_SOURCE
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "bench/bench.h"
+#include "ketch/ketch.h"
+
+static struct row rows[32];
+static size_t row_count;
+static char hello[PATH_MAX], ketch[PATH_MAX];
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+double bench_median(double *samples, size_t count)
+{
+	qsort(samples, count, sizeof *samples, compare);
+	return samples[count / 2];
+}
+
+static struct row *add(const char *name, const char *what, const char *unit, const char *reach)
+{
+	struct row *row = &rows[row_count++];
+	*row = (struct row){
+		.name = name, .what = what, .unit = unit, .baseline = -1, .reach = reach};
+	return row;
+}
+
+static void show(const struct row *row)
+{
+	printf("%-30s %12.2f %-3s", row->name, row->value, row->unit);
+	if (row->baseline >= 0)
+		printf(" %12.2f %-3s %8.3f", row->baseline, row->unit, row->ratio);
+	else
+		printf(" %16s %8s", "", "");
+	printf("  %-12s %s\n", row->reach ? row->reach : "", row->what);
+	fflush(stdout);
+}
+
+/* A figure of the machine against one of the host; batches alternate, so that both meet the same
+ * noise. */
+static void measure(const char *name, const char *what, const char *reach,
+		    double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
+		    unsigned samples)
+{
+	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
+	struct row *row = add(name, what, "ns", reach);
+	for (unsigned i = 0; i < samples; i++) {
+		values[i] = bench_in_kernel(figure, count);
+		baselines[i] = baseline(count);
+	}
+	row->value = bench_median(values, samples);
+	row->baseline = bench_median(baselines, samples);
+	row->ratio = row->value / row->baseline;
+}
+
+static void calibrate(const char *name, const char *what, double (*figure)(unsigned),
+		      unsigned count)
+{
+	double values[BENCH_SAMPLES];
+	struct row *row = add(name, what, "ns", NULL);
+	for (unsigned i = 0; i < BENCH_SAMPLES; i++)
+		values[i] = figure(count);
+	row->value = bench_median(values, BENCH_SAMPLES);
+}
+
+static void measure_process(void)
+{
+	const char *const run[] = {ketch, "run", hello, NULL};
+	const char *const nothing[] = {"/bin/true", NULL};
+	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
+	struct row *row = add("run.wall", "`ketch run hello.sys` as a process, against /bin/true",
+			      "ms", "<= 15 above");
+	for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
+		values[i] = bench_process(run) / 1e6;
+		baselines[i] = bench_process(nothing) / 1e6;
+	}
+	row->value = bench_median(values, BENCH_SAMPLES);
+	row->baseline = bench_median(baselines, BENCH_SAMPLES);
+	row->ratio = row->value / row->baseline;
+}
+
+static void one_callback(void)
+{
+	kernel_callbacks_begin(1);
+}
+
+static void many_callbacks(void)
+{
+	kernel_callbacks_begin(64);
+}
+
+static double timed_busy_deregister(unsigned count)
+{
+	return kernel_deregister_busy(count);
+}
+
+/* Readers of one side run only while that side is measured: they would take the other's processors
+ * away. */
+static void measure_busy_deregister(void)
+{
+	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
+	const unsigned samples = 9, count = 20;
+	struct row *row =
+		add("registry.deregister",
+		    "3 processors in continuous NMI dispatch, against liburcu synchronize_rcu",
+		    "ns", "<= 1.0");
+	for (unsigned i = 0; i < samples; i++) {
+		bench_call_kernel(kernel_dispatchers_begin);
+		values[i] = bench_in_kernel(timed_busy_deregister, count);
+		bench_call_kernel(kernel_dispatchers_end);
+		baseline_readers_begin(true);
+		baselines[i] = baseline_urcu_busy(count);
+		baseline_readers_end();
+	}
+	row->value = bench_median(values, samples);
+	row->baseline = bench_median(baselines, samples);
+	row->ratio = row->value / row->baseline;
+}
+
+static bool find(void)
+{
+	char self[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+	if (length < 0)
+		return false;
+	self[length] = 0;
+	*strrchr(self, '/') = 0;
+	static const char *const drivers[] = {"hello.sys", "../examples/hello.sys",
+					      "examples/hello.sys"};
+	static const char *const commands[] = {"ketch", "../src/cli/ketch", "src/cli/ketch"};
+	for (size_t i = 0; i < 3 && !*hello; i++) {
+		snprintf(hello, sizeof hello, "%.2000s/%s", self, drivers[i]);
+		if (access(hello, R_OK))
+			*hello = 0;
+	}
+	for (size_t i = 0; i < 3 && !*ketch; i++) {
+		snprintf(ketch, sizeof ketch, "%.2000s/%s", self, commands[i]);
+		if (access(ketch, X_OK))
+			*ketch = 0;
+	}
+	return *hello && *ketch;
+}
+
+static bool load_hello(void)
+{
+	static char file[1 << 20];
+	FILE *in = fopen(hello, "rb");
+	size_t size = in ? fread(file, 1, sizeof file, in) : 0;
+	if (in)
+		fclose(in);
+	kernel_driver_set("hello.sys", file, size);
+	return size != 0;
+}
+
+static void print_json(void)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < row_count; i++) {
+		const struct row *row = &rows[i];
+		json_t *one = json_pack("{s:s, s:f, s:s}", "name", row->name, "value", row->value,
+					"unit", row->unit);
+		json_object_set_new(one, "baseline",
+				    row->baseline < 0 ? json_null() : json_real(row->baseline));
+		json_object_set_new(one, "ratio",
+				    row->baseline < 0 ? json_null() : json_real(row->ratio));
+		json_array_append_new(list, one);
+	}
+	json_dumpf(list, stdout, JSON_INDENT(1));
+	putchar('\n');
+}
+
+int main(int argc, char **argv)
+{
+	struct ketch_options options = {.processors = 4, .maximum_processors = 8, .group_size = 64};
+	bool json = argc == 2 && !strcmp(argv[1], "--json");
+	if (argc > 1 && !json) {
+		fprintf(stderr, "usage: ketch-bench [--json]\n");
+		return 2;
+	}
+	if (!find() || !load_hello()) {
+		fprintf(stderr,
+			"ketch-bench: hello.sys and ketch are not beside it (run: ./x build)\n");
+		return 2;
+	}
+	if (!ketch_boot(&options)) {
+		fprintf(stderr, "ketch-bench: %s\n", ketch_message());
+		return 2;
+	}
+	baseline_begin(hello);
+
+	calibrate("calibration.call", "an empty call through a pointer", baseline_empty_call,
+		  100000);
+	calibrate("calibration.memcpy", "memcpy of 64 KiB", baseline_memcpy, 500);
+	calibrate("calibration.tgkill", "tgkill to self, empty handler", baseline_tgkill_self,
+		  2000);
+
+	bench_call_kernel(one_callback);
+	measure("nmi.self", "send to callback to resumed, against tgkill to self", "<= 1.15",
+		kernel_nmi_self, baseline_tgkill_self, 2000, BENCH_SAMPLES);
+	measure("nmi.cross", "send to callback, other processor busy, against tgkill", "<= 1.20",
+		kernel_nmi_cross, baseline_tgkill_cross, 500, BENCH_SAMPLES);
+	bench_call_kernel(kernel_callbacks_end);
+	bench_call_kernel(many_callbacks);
+	measure("nmi.dispatch.per_callback", "64 callbacks, against 64 pointers in an array",
+		"<= 1.5", kernel_nmi_callback, baseline_array_call, 500, BENCH_SAMPLES);
+	bench_call_kernel(kernel_callbacks_end);
+
+	baseline_readers_begin(false);
+	measure("registry.register+deregister", "idle, against liburcu-memb with two quiet threads",
+		"<= 1.0", kernel_register_deregister, baseline_urcu_idle, 500, BENCH_SAMPLES);
+	baseline_readers_end();
+	measure_busy_deregister();
+	measure("irql.raise+lower", "called form, against an empty call", "<= 5 ns", kernel_irql,
+		baseline_empty_call, 100000, BENCH_SAMPLES);
+	/* hello.sys greets on standard output. */
+	int out = dup(STDOUT_FILENO);
+	if (!freopen("/dev/null", "w", stdout))
+		return 2;
+	measure("driver.load+unload", "hello.sys in process, against open, mmap, mprotect, munmap",
+		"<= 3", kernel_load_unload, baseline_map, 20, BENCH_SAMPLES);
+	ketch_wait(20);
+	ketch_halt();
+	fflush(stdout);
+	dup2(out, STDOUT_FILENO);
+	measure_process();
+
+	if (json) {
+		print_json();
+	} else {
+		printf("%-30s %16s %16s %8s  %-12s\n", "figure", "value", "baseline", "ratio",
+		       "reach");
+		for (size_t i = 0; i < row_count; i++)
+			show(&rows[i]);
+	}
+	fflush(stdout);
+	_exit(0); /* processors still sleep in this process */
+}
