@@ -138,6 +138,11 @@ bool ke_port_interrupt_flag(bool enable)
 	return enable && !quiet(ke_irql());
 }
 
+bool ke_port_interrupts_masked(void)
+{
+	return atomic_load(&ke_this()->port.pending) && quiet(ke_irql());
+}
+
 /* ---- DDIs ---- */
 
 /* The rest of KeLowerIrql, kept apart so that its common path saves no XMM registers. */

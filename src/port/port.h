@@ -263,6 +263,8 @@ bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct por
 unsigned ke_port_cr8_read(void);
 bool ke_port_cr8_write(unsigned irql, uint64_t rip);
 bool ke_port_interrupt_flag(bool enable); /* returns as ke_port_cr8_write */
+/* Something is pending on the calling holder's processor, and nothing of it deliverable. */
+bool ke_port_interrupts_masked(void);
 /* On the clock device's thread: time is at or past the armed deadline. Returns the next deadline
  * (ns) or UINT64_MAX. */
 uint64_t ke_port_clock(uint64_t now_ns);

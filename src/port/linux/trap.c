@@ -123,6 +123,17 @@ static void describe_fault(int number, const siginfo_t *info, const struct emula
 	}
 }
 
+/*
+ * The host could not push the frame of an interrupt signal, because the code at HIGH_LEVEL runs with a stack pointer that points
+ * nowhere, and sent this instead. The interrupt is masked and still in the pending word: go on.
+ */
+static bool interrupt_without_stack(int number, const siginfo_t *info, const ucontext_t *context)
+{
+	const char *stack = (const char *)context->uc_mcontext.gregs[REG_RSP];
+	return number == SIGSEGV && info->si_code == SI_KERNEL && !info->si_addr && ke_port_interrupts_masked() &&
+	       !port_pages_accessible(stack - 128, true);
+}
+
 void host_on_trap(int number, siginfo_t *info, void *raw)
 {
 	int saved = errno;
@@ -131,6 +142,8 @@ void host_on_trap(int number, siginfo_t *info, void *raw)
 	/* SIGTRAP of int 3 carries SI_KERNEL, a signal that somebody sent a code of 0 or less. */
 	if (!cpu || info->si_code <= 0)
 		goto not_ours;
+	if (interrupt_without_stack(number, info, context))
+		goto done;
 
 	struct emulate_fault fault = emulate_fault_of(context);
 	struct emulate_report report = {0};
