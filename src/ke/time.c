@@ -11,10 +11,11 @@
  * clock.
  */
 #include "ke/internal.h"
+#include "rtl/rtl.h"
 
 #define COUNTER_FREQUENCY 10000000
 
-ULONG NtBuildNumber = 0xf0000000 | 22621; /* high nibble: free build */
+ULONG NtBuildNumber = 0xf0000000 | RTL_VERSION_BUILD; /* high nibble: free build */
 BOOLEAN KdDebuggerEnabled = FALSE;
 BOOLEAN KdDebuggerNotPresent = TRUE;
 

@@ -41,6 +41,12 @@ struct rtl_format_result rtl_format(char *buffer, size_t size, const char *forma
 size_t rtl_print(char *buffer, size_t size, const char *format, ...);
 size_t rtl_vprint(char *buffer, size_t size, const char *format, va_list arguments);
 
+/* Which Windows this is; the shared page says the same (DEF-47). */
+#define RTL_VERSION_MAJOR 10
+#define RTL_VERSION_MINOR 0
+#define RTL_VERSION_BUILD 19045
+#define RTL_VERSION_SUITE 0x100 /* single user terminal services */
+
 size_t rtl_length(const char *text);
 bool rtl_equal(const char *a, const char *b);           /* case-sensitive */
 bool rtl_equal_nocase(const char *a, const char *b);    /* ASCII */
