@@ -49,6 +49,7 @@ FORCEINLINE int km_guid_equal(const GUID *one, const GUID *two)
 	return __builtin_memcmp(one, two, sizeof(GUID)) == 0;
 }
 #ifdef __cplusplus
+extern "C++" {
 static inline int IsEqualGUID(REFGUID one, REFGUID two)
 {
 	return km_guid_equal(&one, &two);
@@ -60,6 +61,7 @@ static inline bool operator==(REFGUID one, REFGUID two)
 static inline bool operator!=(REFGUID one, REFGUID two)
 {
 	return km_guid_equal(&one, &two) == 0;
+}
 }
 #else
 #define IsEqualGUID(one, two) km_guid_equal(one, two)

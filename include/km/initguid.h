@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Turns each later DEFINE_GUID of this file into a definition. No include guard: each inclusion does.
+ * Turns each later DEFINE_GUID of this file into a definition. No include guard: each inclusion
+ * does.
  */
 #pragma once
 #ifndef INITGUID

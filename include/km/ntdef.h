@@ -9,6 +9,12 @@
  */
 #pragma once
 
+/* What every driver's source has: `#pragma alloc_text`, pool tags of four characters. */
+#ifdef _WIN32
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#pragma GCC diagnostic ignored "-Wmultichar"
+#endif
+
 #include <stdarg.h>
 #include <stddef.h>
 #include "sal.h"
@@ -98,10 +104,10 @@
 /*
  * Exported variables (DEF-314). The import slot holds the variable's address, and the documented
  * declarations name the slot: in a driver `PsThreadType` is a pointer to the variable that the core
- * calls PsThreadType.
+ * calls PsThreadType. Named by its symbol, the slot links with every kind of import library.
  */
 #ifdef _WIN32
-#define KM_EXPORTED_DATA(type, name) EXTERN_C type *name
+#define KM_EXPORTED_DATA(type, name) EXTERN_C type *name __asm__("__imp_" #name)
 #else
 #define KM_EXPORTED_DATA(type, name) EXTERN_C type name
 #endif

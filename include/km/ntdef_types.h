@@ -76,9 +76,7 @@ typedef const UNICODE_STRING *PCUNICODE_STRING;
 		sizeof(text) - sizeof((text)[0]), sizeof(text), KM_STRING_CAST(text)               \
 	}
 #ifdef __cplusplus
-#ifdef __clang__
-#pragma clang diagnostic ignored "-Wc++11-compat-deprecated-writable-strings"
-#endif
+extern "C++" {
 static inline constexpr PCHAR km_string_cast(const CHAR *text)
 {
 	return const_cast<PCHAR>(text);
@@ -86,6 +84,7 @@ static inline constexpr PCHAR km_string_cast(const CHAR *text)
 static inline constexpr PWCHAR km_string_cast(const WCHAR *text)
 {
 	return const_cast<PWCHAR>(text);
+}
 }
 #define KM_STRING_CAST(text) km_string_cast(text)
 #else

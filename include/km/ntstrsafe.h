@@ -3,14 +3,11 @@
  * Bounded strings, as code of the driver's own over _vsnprintf and _vsnwprintf (DEF-312). Cch
  * functions count characters, Cb functions bytes, both with the terminator. They always terminate,
  * and say STATUS_BUFFER_OVERFLOW when they truncated, STATUS_INVALID_PARAMETER when the size is 0
- * or above NTSTRSAFE_MAX_CCH. IRQL: text resident above 1; printf forms 0. The core has no use for
- * this file, so there it is empty.
+ * or above NTSTRSAFE_MAX_CCH. IRQL: text resident above 1; printf forms 0.
  */
 #pragma once
 #include "ntstatus.h"
-#ifdef _WIN32
 #include "crt/stdio.h"
-#include "crt/string.h"
 
 EXTERN_C_START
 
@@ -108,8 +105,8 @@ typedef const WCHAR *NTSTRSAFE_PCWSTR;
 		*used += old;                                                                      \
 		return status;                                                                     \
 	}                                                                                          \
-	KM_STRSAFE NTSTATUS km_strsafe_print##X(T *to, SIZE_T cch, const T *format, va_list list,  \
-						SIZE_T *used)                                      \
+	KM_STRSAFE NTSTATUS km_strsafe_print##X(T *to, SIZE_T cch, const T *format,                \
+						km_va_list list, SIZE_T *used)                     \
 	{                                                                                          \
 		int n;                                                                             \
 		*used = 0;                                                                         \
@@ -148,19 +145,20 @@ typedef const WCHAR *NTSTRSAFE_PCWSTR;
 		return km_strsafe_cat##X(To, Size / (unit), From, Most / (unit), &used);           \
 	}                                                                                          \
 	KM_STRSAFE NTSTATUS RtlString##C##VPrintf##X(T *To, SIZE_T Size, const T *Format,          \
-						     va_list List)                                 \
+						     km_va_list List)                              \
 	{                                                                                          \
 		SIZE_T used;                                                                       \
 		return km_strsafe_print##X(To, Size / (unit), Format, List, &used);                \
 	}                                                                                          \
-	KM_STRSAFE NTSTATUS RtlString##C##Printf##X(T *To, SIZE_T Size, const T *Format, ...)      \
+	KM_STRSAFE NTSTATUS CDECL RtlString##C##Printf##X(T *To, SIZE_T Size, const T *Format,     \
+							  ...)                                     \
 	{                                                                                          \
 		SIZE_T used;                                                                       \
 		NTSTATUS status;                                                                   \
-		va_list list;                                                                      \
-		va_start(list, Format);                                                            \
+		km_va_list list;                                                                   \
+		km_va_start(list, Format);                                                         \
 		status = km_strsafe_print##X(To, Size / (unit), Format, list, &used);              \
-		va_end(list);                                                                      \
+		km_va_end(list);                                                                   \
 		return status;                                                                     \
 	}                                                                                          \
 	KM_STRSAFE NTSTATUS RtlString##C##CopyEx##X(T *To, SIZE_T Size, const T *From, T **End,    \
@@ -186,7 +184,8 @@ typedef const WCHAR *NTSTRSAFE_PCWSTR;
 		return status;                                                                     \
 	}                                                                                          \
 	KM_STRSAFE NTSTATUS RtlString##C##VPrintfEx##X(T *To, SIZE_T Size, T **End, SIZE_T *Left,  \
-						       ULONG Flags, const T *Format, va_list List) \
+						       ULONG Flags, const T *Format,               \
+						       km_va_list List)                            \
 	{                                                                                          \
 		SIZE_T used;                                                                       \
 		NTSTATUS status = km_strsafe_print##X(To, Size / (unit), Format, List, &used);     \
@@ -195,14 +194,14 @@ typedef const WCHAR *NTSTRSAFE_PCWSTR;
 			*Left *= (unit);                                                           \
 		return status;                                                                     \
 	}                                                                                          \
-	KM_STRSAFE NTSTATUS RtlString##C##PrintfEx##X(T *To, SIZE_T Size, T **End, SIZE_T *Left,   \
-						      ULONG Flags, const T *Format, ...)           \
+	KM_STRSAFE NTSTATUS CDECL RtlString##C##PrintfEx##X(                                       \
+		T *To, SIZE_T Size, T **End, SIZE_T *Left, ULONG Flags, const T *Format, ...)      \
 	{                                                                                          \
 		NTSTATUS status;                                                                   \
-		va_list list;                                                                      \
-		va_start(list, Format);                                                            \
+		km_va_list list;                                                                   \
+		km_va_start(list, Format);                                                         \
 		status = RtlString##C##VPrintfEx##X(To, Size, End, Left, Flags, Format, list);     \
-		va_end(list);                                                                      \
+		km_va_end(list);                                                                   \
 		return status;                                                                     \
 	}
 
@@ -284,7 +283,7 @@ KM_STRSAFE NTSTATUS RtlUnicodeStringCatString(PUNICODE_STRING To, PCWSTR From)
 	return km_unicode_append(To, To->Length, From, bytes);
 }
 
-KM_STRSAFE NTSTATUS RtlUnicodeStringVPrintf(PUNICODE_STRING To, PCWSTR Format, va_list List)
+KM_STRSAFE NTSTATUS RtlUnicodeStringVPrintf(PUNICODE_STRING To, PCWSTR Format, km_va_list List)
 {
 	SIZE_T room;
 	int n;
@@ -300,15 +299,14 @@ KM_STRSAFE NTSTATUS RtlUnicodeStringVPrintf(PUNICODE_STRING To, PCWSTR Format, v
 	return STATUS_SUCCESS;
 }
 
-KM_STRSAFE NTSTATUS RtlUnicodeStringPrintf(PUNICODE_STRING To, PCWSTR Format, ...)
+KM_STRSAFE NTSTATUS CDECL RtlUnicodeStringPrintf(PUNICODE_STRING To, PCWSTR Format, ...)
 {
 	NTSTATUS status;
-	va_list list;
-	va_start(list, Format);
+	km_va_list list;
+	km_va_start(list, Format);
 	status = RtlUnicodeStringVPrintf(To, Format, list);
-	va_end(list);
+	km_va_end(list);
 	return status;
 }
 
 EXTERN_C_END
-#endif

@@ -185,6 +185,51 @@
 #define _Releases_exclusive_lock_(lock)
 #define _Releases_nonreentrant_lock_(lock)
 #define _Post_same_lock_(one, two)
+#define _Inout_updates_bytes_all_(size)
+#define _Inout_updates_bytes_all_opt_(size)
+#define _Inout_updates_all_opt_(size)
+#define _Inout_updates_bytes_to_opt_(size, count)
+#define _Inout_updates_to_opt_(size, count)
+#define _Outptr_result_maybenull_z_
+#define _Outptr_opt_result_maybenull_z_
+#define _Outptr_opt_result_z_
+#define _Out_writes_to_ptr_(ptr)
+#define _Out_writes_bytes_to_ptr_(ptr)
+#define _Outptr_result_buffer_to_(size, count)
+#define _Outptr_result_bytebuffer_to_(size, count)
+#define _Outptr_result_buffer_all_(size)
+#define _Outptr_result_bytebuffer_all_(size)
+#define _Deref_out_opt_
+#define _Deref_pre_z_
+#define _Deref_post_z_
+#define _Deref_prepost_z_
+#define _Deref_post_notnull_
+#define _Deref_pre_notnull_
+#define _Deref_ret_z_
+#define _Result_nullonfailure_
+#define _Result_zeroonfailure_
+#define _In_count_(size)
+#define _In_bytecount_(size)
+#define _Out_cap_(size)
+#define _Out_bytecap_(size)
+#define _Inout_cap_(size)
+#define _Ret_opt_
+#define _Ret_count_(size)
+#define _Ret_bytecap_(size)
+#define _Ret_writes_to_(size, count)
+#define _Ret_writes_bytes_to_(size, count)
+#define _Translates_Win32_to_NTSTATUS_(e)
+#define _Return_same_
+#define _Prepost_valid_
+#define _Prepost_z_
+#define _IRQL_limited_max_(irql)
+#define _Requires_capability_(c)
+#define _Lock_level_order_(one, two)
+#define _Has_lock_kind_(kind)
+#define _No_competing_thread_
+#define _No_competing_thread_begin_
+#define _No_competing_thread_end_
+#define _Acquires_spin_lock_(lock)
 
 /* Kernel annotations. */
 #define _Function_class_(kind)
@@ -282,3 +327,71 @@
 #define __checkReturn
 #define __callback
 #define __kernel_entry
+
+/*
+ * The first generation, for drivers only: system headers of the host use some of these names.
+ */
+#ifdef _WIN32
+#define __in
+#define __in_opt
+#define __inout
+#define __inout_opt
+#define __out
+#define __out_opt
+#define __deref_in
+#define __deref_inout
+#define __deref_out
+#define __deref_out_opt
+#define __deref_opt_out
+#define __deref_opt_out_opt
+#define __reserved
+#define __nullnullterminated
+#define __notnull
+#define __maybenull
+#define __fallthrough
+#define __format_string
+#define __in_z
+#define __in_z_opt
+#define __out_z
+#define __range(low, high)
+#define __in_bound
+#define __out_bound
+#define __in_ecount(n)
+#define __in_ecount_opt(n)
+#define __in_bcount(n)
+#define __in_bcount_opt(n)
+#define __in_xcount(n)
+#define __out_ecount(n)
+#define __out_ecount_opt(n)
+#define __out_ecount_part(n, m)
+#define __out_ecount_part_opt(n, m)
+#define __out_bcount(n)
+#define __out_bcount_opt(n)
+#define __out_bcount_part(n, m)
+#define __out_bcount_part_opt(n, m)
+#define __out_ecount_full(n)
+#define __out_bcount_full(n)
+#define __out_xcount(n)
+#define __inout_ecount(n)
+#define __inout_ecount_opt(n)
+#define __inout_bcount(n)
+#define __inout_bcount_opt(n)
+#define __inout_bcount_part(n, m)
+#define __deref_out_ecount(n)
+#define __deref_out_bcount(n)
+#define __deref_out_bcount_opt(n)
+#define __deref_out_ecount_opt(n)
+#define __field_ecount(n)
+#define __field_bcount(n)
+#define __field_ecount_opt(n)
+#define __field_bcount_opt(n)
+#define __struct_bcount(n)
+#define __ecount(n)
+#define __bcount(n)
+#define __byte_readableTo(n)
+#define __post_invalid
+#define __post_valid
+#define __pre_valid
+#define __pre_notnull
+#define __analysis_assert(x)
+#endif

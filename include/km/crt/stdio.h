@@ -3,21 +3,18 @@
  * Formatting into memory, exported by the kernel (DEF-313). There are no files.
  */
 #pragma once
-#ifdef _WIN32
-#include <stdarg.h>
-#include <stddef.h>
+#include "../ntdef.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+EXTERN_C_START
+
 /* Return the length, or -1 when the text does not fit; then it may lack a terminator. */
-int __cdecl _snprintf(char *to, size_t n, const char *format, ...);
-int __cdecl _vsnprintf(char *to, size_t n, const char *format, va_list list);
-int __cdecl _snwprintf(wchar_t *to, size_t n, const wchar_t *format, ...);
-int __cdecl _vsnwprintf(wchar_t *to, size_t n, const wchar_t *format, va_list list);
-int __cdecl sprintf(char *to, const char *format, ...);
-int __cdecl vsprintf(char *to, const char *format, va_list list);
-#ifdef __cplusplus
-}
+int CDECL _snprintf(char *to, size_t n, const char *format, ...);
+int CDECL _vsnprintf(char *to, size_t n, const char *format, km_va_list list);
+int CDECL _snwprintf(wchar_t *to, size_t n, const wchar_t *format, ...);
+int CDECL _vsnwprintf(wchar_t *to, size_t n, const wchar_t *format, km_va_list list);
+#ifdef _WIN32
+int CDECL sprintf(char *to, const char *format, ...);
+int CDECL vsprintf(char *to, const char *format, km_va_list list);
 #endif
-#endif
+
+EXTERN_C_END

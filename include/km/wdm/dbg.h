@@ -3,6 +3,7 @@
  * Debug output and assertions (PLT-55, DEF-338).
  */
 #pragma once
+#include "../intrin.h"
 #include "ke.h"
 
 EXTERN_C_START
@@ -38,6 +39,13 @@ NTSYSAPI VOID NTAPI RtlAssert(PVOID FailedAssertion, PVOID FileName, ULONG LineN
 #define DPFLTR_WDI_ID          86
 #define DPFLTR_DEFAULT_ID      101
 
+/* int 2Ch: the assertion failure trap. */
+FORCEINLINE BOOLEAN km_assertion_failed(VOID)
+{
+	__int2c();
+	return FALSE;
+}
+
 #if defined(DBG) && DBG
 #define KdPrint(list)   DbgPrint list
 #define KdPrintEx(list) DbgPrintEx list
@@ -45,12 +53,12 @@ NTSYSAPI VOID NTAPI RtlAssert(PVOID FailedAssertion, PVOID FileName, ULONG LineN
 #define ASSERT(e)       ((e) ? (void)0 : RtlAssert((PVOID) #e, (PVOID)__FILE__, __LINE__, NULL))
 #define ASSERTMSG(text, e)                                                                         \
 	((e) ? (void)0 : RtlAssert((PVOID) #e, (PVOID)__FILE__, __LINE__, (PCHAR)(text)))
-#define NT_ASSERT(e) ((e) ? TRUE : (__asm__ volatile("int $0x2c"), FALSE))
+#define NT_ASSERT(e) ((e) ? TRUE : km_assertion_failed())
 #define PAGED_CODE()                                                                               \
 	do {                                                                                       \
 		if (KeGetCurrentIrql() > APC_LEVEL) {                                              \
 			DbgPrint("EX: Pageable code called at IRQL %d\n", KeGetCurrentIrql());     \
-			__asm__ volatile("int $0x2c");                                             \
+			__int2c();                                                                 \
 		}                                                                                  \
 	} while (0)
 #define PAGED_ASSERT(e) NT_ASSERT(e)
@@ -76,7 +84,9 @@ NTSYSAPI VOID NTAPI RtlAssert(PVOID FailedAssertion, PVOID FileName, ULONG LineN
 /* DEF-314 */
 KM_EXPORTED_DATA(BOOLEAN, KdDebuggerEnabled);
 KM_EXPORTED_DATA(BOOLEAN, KdDebuggerNotPresent);
-KM_EXPORTED_DATA(ULONG, NtBuildNumber);
+#ifndef _WIN32
+extern ULONG NtBuildNumber; /* exported, but drivers declare it themselves */
+#endif
 #ifdef _WIN32
 #define KD_DEBUGGER_ENABLED     (*KdDebuggerEnabled)
 #define KD_DEBUGGER_NOT_PRESENT (*KdDebuggerNotPresent)

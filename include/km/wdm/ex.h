@@ -30,9 +30,7 @@ typedef enum _POOL_TYPE {
 	NonPagedPoolNxCacheAligned = 516,
 	NonPagedPoolSessionNx = 544
 } POOL_TYPE;
-#ifdef POOL_NX_OPTIN
 #define ExInitializeDriverRuntime(flags) ((VOID)(flags))
-#endif
 #define POOL_QUOTA_FAIL_INSTEAD_OF_RAISE 8
 #define POOL_RAISE_IF_ALLOCATION_FAILURE 16
 #define POOL_COLD_ALLOCATION             256

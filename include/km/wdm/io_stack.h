@@ -219,6 +219,7 @@ FORCEINLINE PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRou
 
 #define IoGetFunctionCodeFromCtlCode(code) (((ULONG)(code) >> 2) & 0x00000FFF)
 #define IoSizeOfIrp(stacks)                ((USHORT)(sizeof(IRP) + (stacks) * sizeof(IO_STACK_LOCATION)))
+#define STATUS_CONTINUE_COMPLETION         STATUS_SUCCESS
 #define IoCallDriver(device, irp)          IofCallDriver(device, irp)
 #define IoCompleteRequest(irp, boost)      IofCompleteRequest(irp, boost)
 #define IoIsErrorUserInduced(status)                                                               \

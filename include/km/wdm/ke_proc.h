@@ -37,7 +37,9 @@ NTKERNELAPI USHORT NTAPI KeQueryHighestNodeNumber(VOID);
 NTKERNELAPI NTSTATUS NTAPI KeGetProcessorNumberFromIndex(ULONG ProcIndex,
 							 PPROCESSOR_NUMBER ProcNumber);
 NTKERNELAPI ULONG NTAPI KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber);
-KM_EXPORTED_DATA(CCHAR, KeNumberProcessors); /* PRC-70, DEF-314 */
+#ifndef _WIN32
+extern CCHAR KeNumberProcessors; /* PRC-70: exported, but drivers declare it themselves */
+#endif
 
 /* Affinity and priority (PRC-67..69). */
 NTKERNELAPI VOID NTAPI KeSetSystemAffinityThread(KAFFINITY Affinity);        /* 2 */

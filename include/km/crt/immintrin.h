@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The compiler's immintrin.h, without our names for what it defines itself.
+ */
+#pragma once
+#include "../intrin_undef.h"
+#include_next <immintrin.h>
