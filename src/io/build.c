@@ -61,6 +61,14 @@ static void expect_output(PIRP irp, void *out, ULONG out_size)
 	io_packet_of(irp)->out_size = out_size;
 }
 
+NTSTATUS io_irp_system_buffer(PIRP irp, const void *in, ULONG in_size, void *out, ULONG size)
+{
+	NTSTATUS status = system_buffer(irp, in, in_size, size);
+	if (NT_SUCCESS(status) && out)
+		expect_output(irp, out, size);
+	return status;
+}
+
 NTSTATUS io_irp_buffers(PIRP irp, PDEVICE_OBJECT device, void *buffer, ULONG length)
 {
 	bool read = IoGetNextIrpStackLocation(irp)->MajorFunction == IRP_MJ_READ;

@@ -161,6 +161,10 @@ NTSTATUS io_irp_buffers(PIRP irp, PDEVICE_OBJECT device, void *buffer, ULONG len
 NTSTATUS io_irp_control_buffers(PIRP irp, ULONG code, const void *in, ULONG in_size, void *out,
 				ULONG out_size);
 
+/* A system buffer of `size` that begins with `in`; with `out`, the result goes there.
+ * STATUS_INSUFFICIENT_RESOURCES. */
+NTSTATUS io_irp_system_buffer(PIRP irp, const void *in, ULONG in_size, void *out, ULONG size);
+
 /* A request that the calling thread waits for. */
 struct io_request {
 	PIRP irp;
@@ -197,6 +201,20 @@ void io_file_cleanup(PFILE_OBJECT file);
 PDEVICE_OBJECT io_file_device(PFILE_OBJECT file);
 /* GENERIC_* rights as the rights of files. */
 ACCESS_MASK io_file_access(ACCESS_MASK access);
+/* A request on an open file, for a function that takes a handle. */
+struct io_call {
+	PFILE_OBJECT file;
+	PDEVICE_OBJECT device;
+	PKEVENT event; /* referenced; 0: none */
+	ACCESS_MASK access;
+	bool locked;
+	struct io_request request;
+};
+/* `event`: handle of the caller's event, or 0. Afterwards exactly one of the two below. */
+NTSTATUS io_call_begin(struct io_call *call, HANDLE handle, HANDLE event, UCHAR major);
+/* Not sent: gives back `status`, which tells why. */
+NTSTATUS io_call_abandon(struct io_call *call, NTSTATUS status);
+NTSTATUS io_call_send(struct io_call *call, PIO_STATUS_BLOCK block);
 NTSTATUS io_status_of_errno(int error);
 /* The device behind \??\C:. */
 NTSTATUS io_host_files_initialize(void);

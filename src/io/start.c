@@ -15,6 +15,8 @@ NTSTATUS io_initialize(void)
 	NTSTATUS status;
 	io_irp_initialize();
 	status = io_registry_initialize();
+	if (NT_SUCCESS(status))
+		status = io_host_files_initialize();
 	return status;
 }
 
