@@ -51,8 +51,6 @@ enum vector {
 #define OPCODE_INT3        0xCC
 #define OPCODE_INT         0xCD
 #define OPCODE_MOV_CR_BITS 0x20 /* 20: from CR, 21: from DR, 22: to CR, 23: to DR */
-#define OPCODE_MOV_TO      2
-#define OPCODE_MOV_DR      1
 #define PAGE_FAULT_FETCH   0x10u
 #define CODE_SELECTOR      0x33 /* 64-bit user code */
 #define USER_SPACE_BITS    47
@@ -132,7 +130,7 @@ static enum emulate_result mov_cr8(ucontext_t *uc, const struct emulate_code *in
 	unsigned number = in->decoded.raw.modrm.rm | (in->decoded.raw.rex.B << 3);
 	greg_t *reg = &uc->uc_mcontext.gregs[emulate_register(number)];
 
-	if (in->decoded.opcode & OPCODE_MOV_TO) {
+	if (in->decoded.opcode & EMULATE_MOV_TO) {
 		if ((uint64_t)*reg > CR8_MAX)
 			return raise(out, EMULATE_GENERAL_PROTECTION, (uint64_t)*reg);
 		ops->cr8_write(ctx, (uint64_t)*reg);
@@ -148,7 +146,7 @@ static enum emulate_result privileged(ucontext_t *uc, const struct emulate_code 
 {
 	const ZydisDecodedInstruction *decoded = &in->decoded;
 
-	if (emulate_is_mov_cr(decoded) && !(decoded->opcode & OPCODE_MOV_DR) &&
+	if (emulate_is_mov_cr(decoded) && !(decoded->opcode & EMULATE_MOV_DEBUG) &&
 	    emulate_mov_cr_number(in) == CR8_NUMBER)
 		return mov_cr8(uc, in, ops, ctx, out);
 	if (decoded->mnemonic == ZYDIS_MNEMONIC_CLI || decoded->mnemonic == ZYDIS_MNEMONIC_STI) {

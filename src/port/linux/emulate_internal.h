@@ -30,6 +30,10 @@ struct emulate_copy {
 	unsigned char borrow; /* enum emulate_borrow */
 };
 
+/* Bits of the opcode 0F 20..23. */
+#define EMULATE_MOV_DEBUG 1u
+#define EMULATE_MOV_TO    2u
+
 struct emulate_code {
 	uint64_t rip;
 	unsigned char bytes[EMULATE_MAX_LENGTH];

@@ -22,8 +22,7 @@
 enum operand_kind {
 	OPERAND_NONE,
 	OPERAND_ECX,
-	OPERAND_PORT,     /* DX, or the immediate */
-	OPERAND_REGISTER, /* the number of the control or debug register */
+	OPERAND_PORT, /* DX, or the immediate */
 	OPERAND_IMMEDIATE,
 };
 
@@ -110,14 +109,15 @@ static const struct name names[] = {
 	{ZYDIS_MNEMONIC_INT1, EMULATE_CLASS_INTERRUPT, "INT1", OPERAND_NONE, false},
 };
 
-/* MOV to and from control and debug registers, by the second byte of the opcode 0F 20..23. */
-static const struct name moves[] = {
-	{ZYDIS_MNEMONIC_MOV, EMULATE_CLASS_CONTROL_REGISTER, "MOV FROM CR", OPERAND_REGISTER,
-	 false},
-	{ZYDIS_MNEMONIC_MOV, EMULATE_CLASS_DEBUG_REGISTER, "MOV FROM DR", OPERAND_REGISTER, false},
-	{ZYDIS_MNEMONIC_MOV, EMULATE_CLASS_CONTROL_REGISTER, "MOV TO CR", OPERAND_REGISTER, true},
-	{ZYDIS_MNEMONIC_MOV, EMULATE_CLASS_DEBUG_REGISTER, "MOV TO DR", OPERAND_REGISTER, true},
-};
+/* MOV from CR, from DR, to CR, to DR: by the low bits of the opcode 0F 20..23, then the number. */
+#define REGISTERS(text)                                                                            \
+	{                                                                                          \
+		text "0", text "1", text "2", text "3", text "4", text "5", text "6", text "7",    \
+			text "8", text "9", text "10", text "11", text "12", text "13", text "14", \
+			text "15"                                                                  \
+	}
+static const char *const moves[4][16] = {REGISTERS("MOV FROM CR"), REGISTERS("MOV FROM DR"),
+					 REGISTERS("MOV TO CR"), REGISTERS("MOV TO DR")};
 
 static uint64_t operand_value(const struct emulate_code *in, const ucontext_t *uc,
 			      enum operand_kind kind)
@@ -132,8 +132,6 @@ static uint64_t operand_value(const struct emulate_code *in, const ucontext_t *u
 	case OPERAND_PORT:
 		return port_immediate ? in->bytes[in->decoded.length - 1]
 				      : (uint16_t)gregs[REG_RDX];
-	case OPERAND_REGISTER:
-		return emulate_mov_cr_number(in);
 	case OPERAND_IMMEDIATE:
 		return in->bytes[in->decoded.length - 1];
 	default:
@@ -141,30 +139,38 @@ static uint64_t operand_value(const struct emulate_code *in, const ucontext_t *u
 	}
 }
 
-static const struct name *find(const ZydisDecodedInstruction *decoded)
+static void classify_move(const struct emulate_code *in, struct emulate_report *out)
 {
-	if (emulate_is_mov_cr(decoded))
-		return &moves[decoded->opcode & 3];
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (names[i].mnemonic == decoded->mnemonic)
-			return &names[i];
-	}
-	return NULL;
+	unsigned form = in->decoded.opcode & 3;
+
+	out->class = form & EMULATE_MOV_DEBUG ? EMULATE_CLASS_DEBUG_REGISTER
+					      : EMULATE_CLASS_CONTROL_REGISTER;
+	out->write = (form & EMULATE_MOV_TO) != 0;
+	out->has_operand = true;
+	out->operand = emulate_mov_cr_number(in);
+	out->what = moves[form][out->operand];
 }
 
 bool emulate_classify(const struct emulate_code *in, const ucontext_t *uc,
 		      struct emulate_report *out)
 {
-	const struct name *name = find(&in->decoded);
+	if (emulate_is_mov_cr(&in->decoded)) {
+		classify_move(in, out);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const struct name *name = &names[i];
 
-	if (!name)
-		return false;
-	out->class = name->class;
-	out->what = name->name;
-	out->write = name->write;
-	out->has_operand = name->operand != OPERAND_NONE;
-	out->operand = operand_value(in, uc, name->operand);
-	return true;
+		if (name->mnemonic != in->decoded.mnemonic)
+			continue;
+		out->class = name->class;
+		out->what = name->name;
+		out->write = name->write;
+		out->has_operand = name->operand != OPERAND_NONE;
+		out->operand = operand_value(in, uc, name->operand);
+		return true;
+	}
+	return false;
 }
 
 const char *emulate_class_name(enum emulate_class class)

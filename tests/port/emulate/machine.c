@@ -102,8 +102,12 @@ static void handler(int number, siginfo_t *info, void *context)
 		return;
 	}
 	memcpy(saved, uc->uc_mcontext.gregs, sizeof(saved));
+	if (m->emulating) /* the emulation itself faulted */
+		abort();
+	m->emulating = true;
 	m->fault = fault;
 	m->result = emulate_instruction(uc, &fault, &ops, m, &m->report);
+	m->emulating = false;
 	m->last_report_rip = m->report.rip;
 	if (m->result == EMULATE_DONE) {
 		m->emulated++;

@@ -45,6 +45,7 @@ struct machine {
 	void (*on_page_update)(struct machine *m);
 
 	/* What happened. */
+	bool emulating;               /* in emulate_instruction() */
 	unsigned emulated;            /* faults that ended in EMULATE_DONE */
 	bool stopped;                 /* by a fault that was not emulated */
 	enum emulate_result result;   /* of that fault */

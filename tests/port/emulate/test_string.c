@@ -282,6 +282,9 @@ static void def43_stores_are_access_violations(void **state)
 		assert_false(m->context_changed);
 		assert_memory_equal(m->after.gpr, m->before.gpr, sizeof(m->after.gpr));
 	}
+	m->before.gpr[RSP] = KERNEL + 8; /* push rax */
+	MACHINE_RUN(m, 0x50);
+	assert_violation(m, KERNEL, true);
 	m->before.gpr[RSI] = KERNEL + 0x40; /* movsb, page to page: the store is what fails */
 	m->before.gpr[RDI] = KERNEL + 0x80;
 	MACHINE_RUN(m, 0xA4);
