@@ -83,6 +83,7 @@ struct run {
 	enum ketch_outcome outcome;
 	bool image_refused; /* by the loader, not by DriverEntry */
 	bool interrupted;
+	bool stays_loaded; /* a driver without DriverUnload */
 	uint32_t status;   /* of the step that was refused */
 	const char *stage; /* what it was */
 	uint64_t nmis_sent, nmis_delivered, nmis_coalesced;

@@ -214,7 +214,8 @@ int report_exit_status(const struct run *run)
 
 static void print_summary(const struct run *run)
 {
-	fprintf(stderr, "ketch: %s: loaded and unloaded", escaped(file_name(run->drivers[0])));
+	fprintf(stderr, "ketch: %s: loaded%s", escaped(file_name(run->drivers[0])),
+		run->stays_loaded ? "" : " and unloaded");
 	if (run->nmis_sent)
 		fprintf(stderr, ", %llu NMI%s delivered", (unsigned long long)run->nmis_delivered,
 			run->nmis_delivered == 1 ? "" : "s");

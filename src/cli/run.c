@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
+#define STATUS_INVALID_DEVICE_REQUEST 0xC0000010u
+
 enum option_code {
 	OPTION_VERIFY = 256,
 	OPTION_NO_VERIFY,
@@ -301,13 +303,20 @@ static bool ioctl_action(struct run *run, const struct action *action)
 	return step(run, action->text, outcome, status);
 }
 
-/* Newest first. */
+/* Newest first. A driver without DriverUnload cannot be unloaded (PLT-59), which is its right: it
+ * stays. */
 static bool unload_all(struct run *run)
 {
 	while (run->loaded_count) {
-		const char *path = run->loaded[--run->loaded_count];
+		const char *name = file_name(run->loaded[--run->loaded_count]);
 		uint32_t status = 0;
-		if (!step(run, "unload", ketch_driver_unload(file_name(path), &status), status))
+		enum ketch_outcome outcome = ketch_driver_unload(name, &status);
+		if (outcome == KETCH_REFUSED && status == STATUS_INVALID_DEVICE_REQUEST) {
+			usage_error("%s: %s; it stays loaded", escaped(name), ketch_message());
+			run->stays_loaded = true;
+			continue;
+		}
+		if (!step(run, "unload", outcome, status))
 			return false;
 	}
 	return true;

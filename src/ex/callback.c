@@ -384,15 +384,7 @@ static NTSTATUS create_system(const WCHAR *path, struct _CALLBACK_OBJECT **objec
 NTSTATUS ex_callbacks_initialize(void)
 {
 	struct _CALLBACK_OBJECT *object;
-	UNICODE_STRING name;
-	OBJECT_ATTRIBUTES attributes;
-	void *directory;
-	RtlInitUnicodeString(&name, L"\\Callback");
-	InitializeObjectAttributes(&attributes, &name, OBJ_PERMANENT | OBJ_CASE_INSENSITIVE, NULL,
-				   NULL);
-	NTSTATUS status = ob_directory_create(&attributes, &directory);
-	if (NT_SUCCESS(status))
-		status = create_system(L"\\Callback\\SetSystemTime", &object);
+	NTSTATUS status = create_system(L"\\Callback\\SetSystemTime", &object);
 	if (NT_SUCCESS(status))
 		status = create_system(L"\\Callback\\PowerState", &object);
 	if (NT_SUCCESS(status))

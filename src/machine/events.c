@@ -54,6 +54,9 @@ static void run_unload(struct ke_command *command)
 	struct unload *unload = CONTAINING_RECORD(command, struct unload, command);
 	struct ldr_image *image = ldr_image_named(unload->name);
 	unload->status = image ? io_driver_unload(image) : STATUS_OBJECT_NAME_NOT_FOUND;
+	if (!NT_SUCCESS(unload->status))
+		rtl_copy(machine_message, sizeof machine_message,
+			 image ? io_driver_busy_reason() : "no such driver is loaded");
 }
 
 enum ketch_outcome ketch_driver_unload(const char *name, uint32_t *status)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * NMIs flood all processors while threads on all of them register and deregister callbacks with contexts that are poisoned as soon as
- * a deregistration has returned: a callback that sees poison was called too late (NMI-13, NMI-28, NMI-29).
+ * NMIs flood all processors while threads on all of them register and deregister callbacks with
+ * contexts that are poisoned as soon as a deregistration has returned: a callback that sees poison
+ * was called too late (NMI-13, NMI-28, NMI-29).
  *
  *     ketch cc -DROUNDS=2000 nmi_torture.c
  */
@@ -60,7 +61,8 @@ static ULONG next_random(ULONG *seed)
 static VOID NTAPI worker(PVOID argument)
 {
 	ULONG self = (ULONG)(ULONG_PTR)argument, seed = 12345 + self, round, i;
-	CONTEXT_BLOCK *blocks = ExAllocatePoolWithTag(NonPagedPoolNx, PER_WORKER * sizeof *blocks, 'troT');
+	CONTEXT_BLOCK *blocks =
+		ExAllocatePoolWithTag(NonPagedPoolNx, PER_WORKER * sizeof *blocks, 'troT');
 	PVOID handles[PER_WORKER] = {NULL};
 	KAFFINITY_EX all;
 
@@ -113,7 +115,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 		check_join(threads[i]);
 	check_sleep(5);
 	KeDeregisterNmiCallback(claim);
-	DbgPrint("nmi_torture: %u rounds on each of %u processors, %I64d calls\n", ROUNDS, processors, total);
+	DbgPrint("nmi_torture: %u rounds on each of %u processors, %I64d calls\n", ROUNDS,
+		 processors, total);
 	CHECK(total > 0, "NMI-20 callbacks were called");
 	CHECK(late == 0, "NMI-13 no callback after its deregistration returned");
 	CHECK(torn == 0, "NMI-28 no torn list, no lost registration");
