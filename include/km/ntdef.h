@@ -13,6 +13,8 @@
 #ifdef _WIN32
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #pragma GCC diagnostic ignored "-Wmultichar"
+#define ALLOC_PRAGMA      1
+#define ALLOC_DATA_PRAGMA 1
 #endif
 
 #include <stdarg.h>

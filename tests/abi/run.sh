@@ -83,6 +83,45 @@ while IFS= read -r header; do
 	done
 done < <(find "$km" -name '*.h' | sort)
 
+# Drivers as they are written, in C and C++: compiled without a warning, in checked and free builds.
+samples=(
+	"nmi.c|clang -std=gnu17 $warn $msvc"
+	"nmi.c|clang++ -std=c++17 $warn $msvc"
+	"nmi.c|x86_64-w64-mingw32-gcc -std=gnu17 $warn $mingw"
+	"ioctl.c|clang -std=gnu17 $warn $msvc"
+	"ioctl.c|clang++ -std=c++17 $warn $msvc"
+	"watch.cpp|clang++ -std=c++17 -fno-exceptions $warn $msvc"
+	"watch.cpp|x86_64-w64-mingw32-g++ -std=gnu++17 -fno-exceptions -fno-rtti $warn $mingw"
+)
+for sample in "${samples[@]}"; do
+	source=${sample%%|*}
+	read -ra compile <<<"${sample#*|}"
+	language=c
+	[[ ${compile[0]} == *++ ]] && language=c++
+	for build in DBG=0 DBG=1; do
+		case_run "sample $source ${compile[0]} $build" "${compile[@]}" -D "$build" -O2 -I "$km" -I "$km/crt" \
+			-x "$language" -c "$abi/samples/$source" -o "$out/$source.${compile[0]}.o"
+	done
+done
+
+# Exported variables link with import libraries of both kinds, and no symbol but an import is left.
+link_sample() {
+	local object="$out/ioctl.c.clang.o" kind
+	for kind in DATA CONSTANT; do
+		{
+			printf 'LIBRARY ntoskrnl.exe\nEXPORTS\nIoDriverObjectType CONSTANT\n'
+			llvm-nm -u "$object" | awk '{print $2}' | sed 's/^__imp_//' | sort -u |
+				grep -v '^IoDriverObjectType$' |
+				sed -E "s/^(PsThreadType|Mm(Highest|System|UserProbe)Address|KdDebugger.*|PsInitial.*)\$/& $kind/"
+		} >"$out/nt.def"
+		llvm-dlltool -m i386:x86-64 -d "$out/nt.def" -l "$out/nt.lib" &&
+			lld-link /driver /subsystem:native /entry:DriverEntry /nodefaultlib /machine:x64 \
+				"/out:$out/ioctl.sys" "$object" "$out/nt.lib" &&
+			llvm-readobj --coff-imports "$out/ioctl.sys" | grep -q 'Symbol: PsThreadType' || return 1
+	done
+}
+case_run 'link exported variables' link_sample
+
 # A wrong layout must be noticed: the assertions fail when a member is moved.
 mkdir "$out/broken"
 cp -r "$km/." "$out/broken"

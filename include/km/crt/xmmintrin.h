@@ -4,4 +4,6 @@
  */
 #pragma once
 #include "../intrin_undef.h"
+#if __INCLUDE_LEVEL__ > 0 /* "next" means nothing when this file itself is compiled */
 #include_next <xmmintrin.h>
+#endif
