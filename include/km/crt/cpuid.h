@@ -4,6 +4,11 @@
  */
 #pragma once
 #include "../intrin_undef.h"
-#if __INCLUDE_LEVEL__ > 0 /* "next" means nothing when this file itself is compiled */
+#ifdef __clang__ /* it dislikes "next" where this file was not found by the include path */
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Winclude-next-absolute-path"
+#include_next <cpuid.h>
+#pragma clang diagnostic pop
+#else
 #include_next <cpuid.h>
 #endif

@@ -35,7 +35,8 @@ NTKERNELAPI USHORT NTAPI KeQueryActiveGroupCount(VOID);
 NTKERNELAPI USHORT NTAPI KeQueryMaximumGroupCount(VOID);
 NTKERNELAPI USHORT NTAPI KeQueryHighestNodeNumber(VOID);
 NTKERNELAPI USHORT NTAPI KeGetCurrentNodeNumber(VOID);
-NTKERNELAPI VOID NTAPI KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSHORT Count);
+NTKERNELAPI VOID NTAPI KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity,
+						 PUSHORT Count);
 NTKERNELAPI USHORT NTAPI KeQueryNodeMaximumProcessorCount(USHORT NodeNumber);
 NTKERNELAPI NTSTATUS NTAPI KeGetProcessorNumberFromIndex(ULONG ProcIndex,
 							 PPROCESSOR_NUMBER ProcNumber);
