@@ -113,7 +113,8 @@ static void *allocate_by_flags(POOL_FLAGS flags, SIZE_T size, ULONG tag, uint64_
 	NTSTATUS status = STATUS_INVALID_PARAMETER;
 	void *block = NULL;
 
-	bool one_pool = __builtin_popcountll(flags & FLAGS_POOLS) == 1;
+	ULONG64 pools = flags & FLAGS_POOLS;
+	bool one_pool = pools && !(pools & (pools - 1));
 	if (!tag || !one_pool || (required & ~FLAGS_KNOWN)) {
 		if (vf_on())
 			vf_report(VF_PoolFlags, ddi, caller, 0,

@@ -91,10 +91,10 @@ NTSTATUS NTAPI ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNa
 {
 	size_t characters = ob_name(Object, 0, 0);
 	size_t need = sizeof(*ObjectNameInfo) + (characters ? (characters + 1) * sizeof(WCHAR) : 0);
-	WCHAR *text = (WCHAR *)(ObjectNameInfo + 1);
 	*ReturnLength = (ULONG)need;
 	if (need > Length || !ObjectNameInfo)
 		return STATUS_INFO_LENGTH_MISMATCH;
+	WCHAR *text = (WCHAR *)(ObjectNameInfo + 1);
 	memset(ObjectNameInfo, 0, sizeof(*ObjectNameInfo));
 	if (!characters)
 		return STATUS_SUCCESS;
