@@ -41,7 +41,8 @@ struct ke_call_record {
 		CONTEXT *context;                 /* TRAP */
 		struct ldr_handler_call *handler; /* HANDLER */
 	};
-	uint64_t ddi; /* 108: DDI: index into ddi_table */
+	uint64_t ddi; /* 108: DDI: index into ddi_table; TRAP: 1 when RIP is no code (a jump to
+			 nowhere) */
 };
 _Static_assert(sizeof(struct ke_call_record) == 0x110, "ddi_thunk.S knows this size");
 

@@ -39,7 +39,7 @@ void ldr_context_from_regs(CONTEXT *context, const struct port_regs *regs)
 void ldr_context_from_record(CONTEXT *context, const struct ke_call_record *record)
 {
 	memset(context, 0, sizeof(*context));
-	context->ContextFlags = CONTEXT_FULL;
+	context->ContextFlags = CONTEXT_FULL | CONTEXT_UNWOUND_TO_CALL;
 	context->SegCs = 0x10;
 	context->SegSs = 0x18;
 	context->EFlags = 0x202;

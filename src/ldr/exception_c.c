@@ -11,6 +11,9 @@
  * finally blocks are driver code: exceptions in them come back as nested ones and collided unwinds.
  *
  * Requirements: DEF-331, DEF-332.
+ *
+ * Chosen where documents are silent: whether ControlPc is a return address is bit 0 of the
+ * dispatcher context's Fill0, which only our dispatcher sets.
  */
 #include "ke/guard.h"
 #include "ldr/exception.h"
@@ -47,6 +50,16 @@ static bool scope_read(const DISPATCHER_CONTEXT *dispatcher, ULONG index, struct
 	return ke_guard_copy(scope, (const void *)at, sizeof(*scope));
 }
 
+/*
+ * Where the frame is, as an RVA. A return address may be the first one behind the block that the
+ * call is in, and the first of another; so it is the call's last byte that counts. (MSVC puts a nop
+ * between, clang does not.)
+ */
+static uint64_t instruction(const DISPATCHER_CONTEXT *dispatcher)
+{
+	return dispatcher->ControlPc - dispatcher->ImageBase - (dispatcher->Fill0 & 1);
+}
+
 static bool covers(const struct scope *scope, uint64_t rva)
 {
 	return rva >= scope->begin && rva < scope->end;
@@ -72,7 +85,7 @@ static bool target_inside(const DISPATCHER_CONTEXT *dispatcher, const struct sco
 static EXCEPTION_DISPOSITION search(PEXCEPTION_RECORD record, PVOID frame, PCONTEXT context,
 				    PDISPATCHER_CONTEXT dispatcher, ULONG count)
 {
-	uint64_t pc = dispatcher->ControlPc - dispatcher->ImageBase;
+	uint64_t pc = instruction(dispatcher);
 	EXCEPTION_POINTERS pointers = {record, context};
 	struct scope scope;
 
@@ -106,7 +119,7 @@ static EXCEPTION_DISPOSITION search(PEXCEPTION_RECORD record, PVOID frame, PCONT
 static void leave(PEXCEPTION_RECORD record, PVOID frame, PDISPATCHER_CONTEXT dispatcher,
 		  ULONG count)
 {
-	uint64_t pc = dispatcher->ControlPc - dispatcher->ImageBase;
+	uint64_t pc = instruction(dispatcher);
 	uint64_t target = dispatcher->TargetIp - dispatcher->ImageBase;
 	bool is_target = IS_TARGET_UNWIND(record->ExceptionFlags);
 	struct scope scope;

@@ -76,6 +76,7 @@ static enum ldr_step step_core(struct ldr_cursor *cursor)
 			return LDR_STEP_FRAME;
 		case KE_RECORD_TRAP:
 			cursor->context = *record->context;
+			cursor->nowhere = record->ddi != 0;
 			return LDR_STEP_FRAME;
 		case KE_RECORD_HANDLER:
 			pass_handler(cursor, record->handler);
@@ -86,6 +87,16 @@ static enum ldr_step step_core(struct ldr_cursor *cursor)
 		default:
 			return LDR_STEP_END;
 		}
+	}
+}
+
+/* Say whether the context's RIP is a return address; language handlers that compare ranges need to
+ * know. */
+static void mark_call(CONTEXT *context, bool call)
+{
+	context->ContextFlags &= ~(ULONG)CONTEXT_UNWOUND_TO_CALL;
+	if (call) {
+		context->ContextFlags |= CONTEXT_UNWOUND_TO_CALL;
 	}
 }
 
@@ -103,6 +114,7 @@ static enum ldr_step step_function(struct ldr_cursor *cursor, unsigned flags)
 	if (unwind.establisher & 7 || unwind.establisher < low || unwind.establisher >= high) {
 		return LDR_STEP_BROKEN;
 	}
+	mark_call(&cursor->caller, !unwind.interrupted);
 	cursor->establisher = unwind.establisher;
 	cursor->handler = unwind.handler;
 	cursor->handler_data = unwind.handler_data;
@@ -127,6 +139,7 @@ enum ldr_step ldr_cursor_step(struct ldr_cursor *cursor, unsigned flags)
 			if (!ldr_unwind_leaf(&unwind)) {
 				return LDR_STEP_BROKEN;
 			}
+			mark_call(&cursor->context, true);
 		} else if (step_core(cursor) == LDR_STEP_END) {
 			return LDR_STEP_END;
 		}
@@ -147,6 +160,7 @@ EXCEPTION_DISPOSITION ldr_cursor_call(struct ldr_cursor *cursor, EXCEPTION_RECOR
 		.LanguageHandler = handler,
 		.HandlerData = (PVOID)cursor->handler_data,
 		.ScopeIndex = cursor->scope,
+		.Fill0 = (cursor->context.ContextFlags & CONTEXT_UNWOUND_TO_CALL) != 0,
 	};
 	struct ldr_handler_call call = {
 		.record =

@@ -186,6 +186,7 @@ static void raise(const struct port_trap *trap, const struct trap_place *place,
 		area->nowhere = trap->kind == PORT_TRAP_PAGE_FAULT &&
 				trap->access == PORT_EXECUTE && trap->address == place->regs.rip;
 	}
+	area->call.ddi = area->nowhere;
 	area->record.ExceptionAddress = (PVOID)area->context.Rip;
 	redirect(frame, place->regs, area);
 }

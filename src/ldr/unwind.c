@@ -300,6 +300,7 @@ bool ldr_unwind_function(struct ldr_unwind *unwind, const struct ldr_function *f
 
 	unwind->handler = 0;
 	unwind->handler_data = 0;
+	unwind->interrupted = false;
 	if (!info_read(function, function->row.UnwindData, &info)) {
 		return false;
 	}
@@ -328,6 +329,7 @@ bool ldr_unwind_function(struct ldr_unwind *unwind, const struct ldr_function *f
 	if (body) {
 		find_handler(unwind, function, &info, flags);
 	}
+	unwind->interrupted = machine_frame;
 	if (!machine_frame && !pop(unwind, UNWIND_RIP)) {
 		return false;
 	}
@@ -338,6 +340,7 @@ bool ldr_unwind_leaf(struct ldr_unwind *unwind)
 {
 	unwind->handler = 0;
 	unwind->handler_data = 0;
+	unwind->interrupted = false;
 	unwind->establisher = unwind->registers[UNWIND_RSP];
 	return pop(unwind, UNWIND_RIP);
 }

@@ -36,7 +36,8 @@ enum ldr_function_kind ldr_function_find(uint64_t pc, struct ldr_function *funct
 
 /* Registers that an unwind works on, and what it finds. */
 struct ldr_unwind {
-	uint64_t *registers; /* 17: RAX .. R15 by number, RIP; &context->Rax as uint64_t * or &regs->rax */
+	uint64_t *registers; /* 17: RAX .. R15 by number, RIP; &context->Rax as uint64_t * or
+				&regs->rax */
 	M128A *xmm;          /* 16; 0: not wanted */
 	KNONVOLATILE_CONTEXT_POINTERS *saved_at; /* 0: not wanted */
 	uint64_t low, high;                      /* no stack slot outside is read */
@@ -44,6 +45,7 @@ struct ldr_unwind {
 	uint64_t establisher; /* the frame's address, as language handlers get it */
 	uint32_t handler;     /* RVA of the language handler; 0: none applies here */
 	uint64_t handler_data;
+	bool interrupted; /* the caller was interrupted there (a machine frame), it did not call */
 };
 
 /*

@@ -90,6 +90,7 @@ static void jump(struct ke_walk *walk, bool exact)
 	}
 	walk->exact = exact;
 	walk->unsure = exact;
+	walk->nowhere = false;
 	find_stack(walk);
 }
 
@@ -196,6 +197,7 @@ static bool follow_record(struct ke_walk *walk, const struct ke_call_record *rec
 		}
 		memcpy(&walk->regs, &context.Rax, 17 * sizeof(uint64_t));
 		jump(walk, true);
+		walk->nowhere = record->ddi != 0;
 		return true;
 	case KE_RECORD_INTERRUPT:
 		port_frame_read(record->frame, &walk->regs);
@@ -215,7 +217,7 @@ static bool without_frame(struct ke_walk *walk)
 	uint64_t rip = walk->regs.rip, rsp = walk->regs.rsp, value;
 	uint8_t at[4], before = 0;
 
-	if (!ke_guard_copy(at, (const void *)rip, sizeof(at))) {
+	if (walk->nowhere || !ke_guard_copy(at, (const void *)rip, sizeof(at))) {
 		/* nowhere: a jump through a bad pointer; the caller is on top of the stack */
 		return read_stack(walk, rsp, &walk->regs.rip) && (walk->regs.rsp = rsp + 8);
 	}
@@ -263,7 +265,9 @@ static bool step_core(struct ke_walk *walk)
 	for (unsigned i = 0; i < FRAMES_MAXIMUM; i++) {
 		const struct ke_call_record *next =
 			ke_walk_record(walk->thread, walk->record, walk->regs.rsp);
-		bool chain = on_stack(walk, walk->regs.rbp, 16);
+		uint64_t caller;
+		bool chain = read_stack(walk, walk->regs.rbp + 8, &caller) && caller != 0 &&
+			     on_stack(walk, walk->regs.rbp, 16);
 
 		walk->record = next;
 		if (!next || (chain && walk->regs.rbp < (uint64_t)next) ||

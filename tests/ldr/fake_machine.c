@@ -43,7 +43,7 @@ _Atomic uint32_t ke_machine_stopped;
 static void require(bool condition, const char *what)
 {
 	if (!condition) {
-		fprintf(stderr, "fake machine: %s\n", what);
+		fprintf(stderr, "%sfake machine: %s\n", fake_printed, what);
 		abort();
 	}
 }
