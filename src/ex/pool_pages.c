@@ -8,9 +8,11 @@
  * no memory. Behind each run lies a page that is never accessible.
  *
  * Contexts: IRQL <= DISPATCH_LEVEL under ex_pool_lock where it says so; ex_page_live in any
- * context, NMI too. Implements PLT-47 (page alignment). The arenas' sizes and physical addresses
- * are Ketch's choice: nonpaged pool at 4 GiB, paged pool behind it, and 1 GiB below 4 GiB for
- * memory that a device with 32 address bits must reach.
+ * context, NMI too.
+ *
+ * Implements PLT-47 (page alignment). The arenas' sizes and physical addresses are Ketch's choice:
+ * nonpaged pool at 4 GiB, paged pool behind it, and 1 GiB from 1 MiB on for memory that a device
+ * with few address bits must reach.
  */
 #include "ex/pool.h"
 #include "rtl/rtl.h"
@@ -39,9 +41,9 @@ static struct run_queue run_queues[EX_ARENAS][RUN_LENGTHS];
 static const struct {
 	uint64_t hint, size, physical;
 } arena_plan[EX_ARENAS] = {
-	[EX_ARENA_NONPAGED] = {KERNEL + 4 * GIB, 64 * GIB, 4 * GIB},
-	[EX_ARENA_PAGED] = {KERNEL + 68 * GIB, 32 * GIB, 68 * GIB},
-	[EX_ARENA_LOW] = {KERNEL + GIB, GIB, GIB},
+	[EX_ARENA_NONPAGED] = {KERNEL + 4 * GIB, 32 * GIB, 4 * GIB},
+	[EX_ARENA_PAGED] = {KERNEL + 36 * GIB, 16 * GIB, 36 * GIB},
+	[EX_ARENA_LOW] = {KERNEL + GIB, GIB, 1 << 20},
 };
 
 bool ex_arenas_initialize(void)

@@ -67,12 +67,14 @@ void mm_pageable_bring(void *base, size_t size);
  * context. */
 size_t mm_pages_locked(const void *base, size_t size);
 /*
- * Each MDL whose pages driver code in [base, base + size) has locked and not unlocked (VER-44).
- * Returns how many. IRQL <= DISPATCH_LEVEL.
+ * Lock the pages of an MDL as MmProbeAndLockPages does, without raising. IRQL <= DISPATCH_LEVEL, <=
+ * APC_LEVEL for pageable memory. STATUS_ACCESS_VIOLATION: a page is not there, cannot be written,
+ * or is no user memory although the mode says so. `caller`: the driver on whose behalf; MDLs that
+ * are locked are live objects (EX_LIVE_MDL_LOCKED, ex/ex.h).
  */
-size_t mm_locked_each(const void *base, size_t size,
-		      void (*each)(void *context, const MDL *mdl, uint64_t caller, size_t pages),
-		      void *context);
+NTSTATUS mm_mdl_lock(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, uint64_t caller);
+/* Unlock (and unmap) them. IRQL <= DISPATCH_LEVEL. */
+void mm_mdl_unlock(PMDL mdl);
 
 /* ---- Physical addresses of the model: any context ---- */
 

@@ -23,3 +23,14 @@ void mm_sections_of_image(uint64_t image_base, void (*each)(struct mm_image_sect
 bool mm_address_valid(const void *address);
 /* Accessible pageable pages: to be taken away at the next raise. */
 void mm_pageable_remember(uint64_t base, size_t size);
+
+/* ---- MDLs ---- */
+
+/* Pages that the range of an MDL spans. */
+size_t mm_mdl_pages(const MDL *mdl);
+/* 0: no memory. Counts as the caller's. IRQL <= DISPATCH_LEVEL. */
+PMDL mm_mdl_allocate(const void *address, size_t length, uint64_t caller);
+/* Write the page frame numbers of the range. */
+void mm_mdl_fill(PMDL mdl);
+/* One lock less on the page of `address`. */
+void mm_page_unlock(void *address);
