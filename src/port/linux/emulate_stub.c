@@ -56,6 +56,7 @@ struct slot {
 };
 
 static struct slot slots[SLOT_COUNT];
+static uint64_t lowest = UINT64_MAX, highest; /* keys so far: most forgets are of other memory */
 static unsigned char *writable;
 static unsigned char *executable;
 
@@ -85,6 +86,19 @@ static bool slot_matches(const struct slot *slot, const struct emulate_code *in,
 	       memcmp(slot->bytes, in->bytes, in->decoded.length) == 0;
 }
 
+static void widen_range(uint64_t rip)
+{
+	uint64_t seen = __atomic_load_n(&lowest, __ATOMIC_RELAXED);
+
+	while (rip < seen && !__atomic_compare_exchange_n(&lowest, &seen, rip, false,
+							  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		continue;
+	seen = __atomic_load_n(&highest, __ATOMIC_RELAXED);
+	while (rip > seen && !__atomic_compare_exchange_n(&highest, &seen, rip, false,
+							  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		continue;
+}
+
 static void slot_publish(struct slot *slot, const struct emulate_code *in,
 			 const struct emulate_copy *copy)
 {
@@ -106,6 +120,7 @@ static void slot_publish(struct slot *slot, const struct emulate_code *in,
 	slot->length = in->decoded.length;
 	slot->copy_length = copy->length;
 	slot->borrow = copy->borrow;
+	widen_range(in->rip);
 	__atomic_store_n(&slot->key, in->rip,
 			 __ATOMIC_RELEASE); /* acquire: slot_at, emulate_stub_get */
 }
@@ -147,6 +162,9 @@ uint64_t emulate_stub_get(const struct emulate_code *in, const struct emulate_co
 
 void emulate_stub_forget(uint64_t start, uint64_t length)
 {
+	if (start > __atomic_load_n(&highest, __ATOMIC_RELAXED) ||
+	    start + length <= __atomic_load_n(&lowest, __ATOMIC_RELAXED))
+		return;
 	for (uint32_t i = 0; i < SLOT_COUNT; i++) {
 		uint64_t key = __atomic_load_n(&slots[i].key, __ATOMIC_RELAXED);
 
@@ -218,6 +236,8 @@ int emulate_stub_create(void)
 		goto fail;
 	close(fd);
 	memset(slots, 0, sizeof(slots));
+	lowest = UINT64_MAX;
+	highest = 0;
 	writable = rw;
 	executable = rx;
 	return 0;

@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <time.h>
+#include "port/linux/emulate.h"
 #include "port/linux/host.h"
 
 static int host_protection(unsigned protection)
@@ -36,11 +37,13 @@ bool port_pages_protect(void *base, size_t size, unsigned protection)
 
 void port_pages_decommit(void *base, size_t size)
 {
+	emulate_stub_forget((uint64_t)base, size);
 	map(base, size, MAP_FIXED);
 }
 
 void port_pages_release(void *base, size_t size)
 {
+	emulate_stub_forget((uint64_t)base, size);
 	host_syscall(SYS_munmap, (long)base, (long)size, 0, 0, 0, 0);
 }
 

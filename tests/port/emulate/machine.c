@@ -20,6 +20,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "port/linux/shared_page.h"
+
 #define ALTERNATE_STACK_SIZE 0x20000
 #define EPILOGUE             0x800
 
@@ -204,6 +206,20 @@ static void write_epilogue(struct machine *m)
 }
 
 /* ---- Interface ---- */
+
+int machine_setup(void **state)
+{
+	(void)state;
+	return shared_page_create() || emulate_init();
+}
+
+int machine_teardown(void **state)
+{
+	(void)state;
+	emulate_exit();
+	shared_page_destroy();
+	return 0;
+}
 
 uint64_t machine_address(const struct machine *m, unsigned offset)
 {

@@ -59,6 +59,10 @@ struct machine {
 	void (*on_signal)(struct machine *m, int signal, ucontext_t *uc);
 };
 
+/* cmocka's fixtures of a group: the shared page and the emulation. */
+int machine_setup(void **state);
+int machine_teardown(void **state);
+
 /* Also installs the handlers: call it in the test itself, as cmocka sets its own before each test.
  */
 struct machine *machine_create(void);

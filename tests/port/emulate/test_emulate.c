@@ -428,20 +428,6 @@ static void def26_hard_coded_addresses_have_names(void **state)
 	assert_null(emulate_address_name(0));
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	return shared_page_create() || emulate_init();
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	emulate_exit();
-	shared_page_destroy();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,5 +447,5 @@ int main(void)
 		cmocka_unit_test(def26_hard_coded_addresses_have_names),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, machine_setup, machine_teardown);
 }

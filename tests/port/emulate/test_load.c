@@ -480,20 +480,6 @@ static void def43_random_loads(void **state)
 	machine_destroy(m);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	return shared_page_create() || emulate_init();
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	emulate_exit();
-	shared_page_destroy();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -501,5 +487,5 @@ int main(void)
 		cmocka_unit_test(def43_random_loads),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, machine_setup, machine_teardown);
 }

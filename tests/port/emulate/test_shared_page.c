@@ -253,11 +253,11 @@ static void def45_an_update_interrupted_at_each_instruction(void **state)
 
 /* ---- Readers and writers at once ---- */
 
-#define WRITERS    3
+#define WRITERS    2
 #define READERS    2
-#define NEW_VALUES 2000u
+#define NEW_VALUES 500u
 #define TIME_STEP  0x30000001u /* a carry into the high word every fifth update */
-#define EMULATED   1000u
+#define EMULATED   500u
 
 static _Atomic uint64_t clock_now;
 static atomic_bool stop;
@@ -390,20 +390,6 @@ static void def44_destroy_gives_the_address_back(void **state)
 	assert_int_equal(get64(0x08), 0);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	return shared_page_create() || emulate_init();
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	emulate_exit();
-	shared_page_destroy();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,5 +405,5 @@ int main(void)
 		cmocka_unit_test(def45_a_drivers_read_loop_while_the_clock_runs),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, machine_setup, machine_teardown);
 }

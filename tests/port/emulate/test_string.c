@@ -411,18 +411,14 @@ static int setup(void **state)
 	unsigned char *pages =
 		mmap(NULL, 3 * BUFFER_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	(void)state;
 	buffer = pages + BUFFER_SIZE;
 	return pages == MAP_FAILED || mprotect(buffer, BUFFER_SIZE, PROT_READ | PROT_WRITE) ||
-	       shared_page_create() || emulate_init();
+	       machine_setup(state);
 }
 
 static int teardown(void **state)
 {
-	(void)state;
-	emulate_exit();
-	shared_page_destroy();
-	return munmap(buffer - BUFFER_SIZE, 3 * BUFFER_SIZE);
+	return machine_teardown(state) || munmap(buffer - BUFFER_SIZE, 3 * BUFFER_SIZE);
 }
 
 int main(void)

@@ -178,6 +178,28 @@ static void def43_a_full_table_refuses_and_forgetting_helps(void **state)
 	machine_destroy(m);
 }
 
+static void def43_forgetting_is_exact(void **state)
+{
+	struct machine *m = machine_create();
+	uint64_t place = machine_address(m, MACHINE_BODY), original, stub;
+
+	(void)state;
+	emulate_exit(); /* a table without other entries */
+	assert_int_equal(emulate_init(), 0);
+	m->before.gpr[RBX] = KERNEL;
+	m->before.gpr[RAX] = 0;
+	MACHINE_RUN(m, 0x48, 0xF7, 0x33); /* div qword [rbx] stops in the stub, and so shows it */
+	stub = m->stop_rip;
+	assert_true(emulate_stub_lookup(stub, &original));
+	emulate_stub_forget(place - 16, 16);
+	emulate_stub_forget(place + 1, 4096);
+	emulate_stub_forget(place, 0);
+	assert_true(emulate_stub_lookup(stub, &original));
+	emulate_stub_forget(place, 1);
+	assert_false(emulate_stub_lookup(stub, &original));
+	machine_destroy(m);
+}
+
 /* An image that is loaded where another was, should nobody have forgotten it: bytes decide, not the
  * address alone. */
 static void def43_new_code_at_an_old_address(void **state)
@@ -318,20 +340,6 @@ static void def43_threads_and_signals_in_the_same_and_other_places(void **state)
 	munmap(common, SITES * 16);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	return shared_page_create() || emulate_init();
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	emulate_exit();
-	shared_page_destroy();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,10 +347,11 @@ int main(void)
 		cmocka_unit_test(def43_a_restored_context_can_be_resumed),
 		cmocka_unit_test(def43_addresses_outside_stubs_are_not_looked_up),
 		cmocka_unit_test(def43_a_full_table_refuses_and_forgetting_helps),
+		cmocka_unit_test(def43_forgetting_is_exact),
 		cmocka_unit_test(def43_new_code_at_an_old_address),
 		cmocka_unit_test(def43_one_stub_serves_every_address),
 		cmocka_unit_test(def43_threads_and_signals_in_the_same_and_other_places),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, machine_setup, machine_teardown);
 }
