@@ -54,7 +54,8 @@ static void enter(struct trap_area *area)
 		char where[80];
 
 		(void)ke_where(area->context.Rip, where, sizeof(where));
-		ke_print(PORT_STREAM_REPORT, "%s: %s\n", where, area->text);
+		ke_print(PORT_STREAM_REPORT, "%s: %s cannot be done in a process\n", where,
+			 area->text);
 	}
 	ldr_exception_deliver(&area->record, &area->context, area->nowhere);
 }

@@ -153,9 +153,12 @@ void host_on_trap(int number, siginfo_t *info, void *raw)
 		goto done;
 	case EMULATE_EXCEPTION:
 		describe_exception(&report, &trap);
+		if (report.exception == EMULATE_DEBUG_SERVICE) /* a fault here, a trap on Windows */
+			context->uc_mcontext.gregs[REG_RIP] += report.length;
 		break;
 	case EMULATE_UNSUPPORTED:
 		trap.kind = PORT_TRAP_PRIVILEGED;
+		trap.code = report.operand;
 		trap.text = report.what;
 		break;
 	case EMULATE_NOT_OURS:
