@@ -25,7 +25,7 @@
 #include "ke/walk.h"
 
 #define NMI_SLOW_NS    1000000u /* VER-49: advice */
-#define NMI_CLAIMS_ALL 8 /* VER-48: callbacks that claim this many NMIs that were not theirs */
+#define NMI_CLAIMS_ALL 8        /* VER-48: advice after so many */
 
 bool ke_nmi_ignore_unhandled;
 
@@ -67,9 +67,18 @@ enum ke_nmi_outcome ke_nmi_send(struct ke_processor *processor)
 /* ---- Dispatch ---- */
 
 /* What the verifier looks at after each callback; off the common path. */
-static __attribute__((noinline)) void check_callback(const struct ke_registry_entry *entry,
-						     uint64_t begin_ns)
+static __attribute__((noinline)) void check_callback(struct ke_registry_entry *entry,
+						     uint64_t begin_ns, bool claimed, bool wanted)
 {
+	if (!wanted && !claimed)
+		atomic_fetch_add_explicit(&entry->declined, 1, memory_order_relaxed);
+	if (!wanted && claimed &&
+	    atomic_fetch_add_explicit(&entry->claimed, 1, memory_order_relaxed) ==
+		    NMI_CLAIMS_ALL - 1 &&
+	    !atomic_load_explicit(&entry->declined, memory_order_relaxed))
+		vf_report(VF_NmiClaimsAll, NULL, (uint64_t)entry->routine, (uint64_t)entry->routine,
+			  "an NMI callback claimed each of %u NMIs that no driver sent",
+			  NMI_CLAIMS_ALL);
 	uint64_t took = port_time_ns() - begin_ns;
 	if (took > NMI_SLOW_NS)
 		vf_report(VF_NmiSlow, NULL, (uint64_t)entry->routine, (uint64_t)entry->routine,
@@ -89,20 +98,20 @@ static __attribute__((noinline, noreturn)) void irql_changed(const struct ke_reg
 }
 
 /* Call every callback, newest first; TRUE if one claimed the NMI (NMI-20..23). */
-static bool walk(void)
+static bool walk(bool wanted)
 {
 	bool handled = false, check = vf_on();
 	for (struct ke_registry_entry *e = ke_registry_first(&nmi_callbacks); e;
 	     e = ke_registry_next(e)) {
 		PNMI_CALLBACK routine = (PNMI_CALLBACK)e->routine;
 		uint64_t begin = check ? port_time_ns() : 0;
-		if (routine(e->context, handled))
-			handled = true;
+		bool claimed = routine(e->context, handled) != 0;
+		handled |= claimed;
 		KIRQL irql = ke_irql();
 		if (__builtin_expect(irql != HIGH_LEVEL, 0))
 			irql_changed(e, irql);
 		if (check)
-			check_callback(e, begin);
+			check_callback(e, begin, claimed, wanted);
 	}
 	return handled;
 }
@@ -161,7 +170,8 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 		mm_pageable_trim();
 
 	ke_callout_begin(&record, frame);
-	bool handled = walk();
+	bool handled =
+		walk(atomic_exchange_explicit(&self->nmi_wanted, false, memory_order_relaxed));
 	ke_callout_end(&record);
 	if (!handled && !ke_nmi_ignore_unhandled)
 		unhandled(frame);
@@ -252,6 +262,7 @@ static bool looks_like_affinity_ex(const void *address)
 static void send_and_wait(struct ke_processor *processor)
 {
 	uint64_t delivered = atomic_load(&processor->nmi_delivered);
+	atomic_store_explicit(&processor->nmi_wanted, true, memory_order_relaxed);
 	if (ke_nmi_send(processor) != KE_NMI_SENT)
 		return;
 	/* DEF-11: for at most a millisecond; the own one has been delivered by now, unless an NMI

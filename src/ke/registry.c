@@ -123,6 +123,8 @@ void *ke_registry_register(struct ke_registry *registry, void *routine, void *co
 	entry->routine = routine;
 	entry->context = context;
 	entry->caller = caller;
+	atomic_store_explicit(&entry->claimed, 0, memory_order_relaxed);
+	atomic_store_explicit(&entry->declined, 0, memory_order_relaxed);
 	do {
 		/* Odd, and such that the handle is not NULL. */
 		entry->generation = (entry->generation + 1) | 1;

@@ -19,6 +19,7 @@ struct ke_registry_entry {
 	uint32_t slot;       /* own place, fixed */
 	uint32_t generation; /* odd while registered; lock */
 	struct ke_registry_entry *next_free;
+	_Atomic uint32_t claimed, declined; /* NMIs that no driver sent, while checked (VER-48) */
 };
 
 #define KE_REGISTRY_CHUNKS 24

@@ -125,6 +125,9 @@ static void check_end(PKTHREAD thread)
 {
 	struct ke_bugcheck_detail detail = {.address = (uint64_t)thread->StartAddress};
 	int32_t regions = thread->kernel_apc_disable + 1;
+	/* What its mutexes disabled comes back when they are abandoned. */
+	for (LIST_ENTRY *e = thread->mutants.Flink; e != &thread->mutants; e = e->Flink)
+		regions += CONTAINING_RECORD(e, KMUTANT, MutantListEntry)->ApcDisable;
 	if (!thread->StartAddress)
 		return;
 	if (ke_irql() != PASSIVE_LEVEL) {

@@ -9,7 +9,8 @@ static volatile PKTHREAD ran_on;
 static volatile PVOID seen_context, seen_one;
 static KEVENT event, ready, finish;
 
-static VOID NTAPI kernel_routine(PKAPC Apc, PKNORMAL_ROUTINE *Normal, PVOID *Context, PVOID *One, PVOID *Two)
+static VOID NTAPI kernel_routine(PKAPC Apc, PKNORMAL_ROUTINE *Normal, PVOID *Context, PVOID *One,
+				 PVOID *Two)
 {
 	UNREFERENCED_PARAMETER(Apc);
 	UNREFERENCED_PARAMETER(Normal);
@@ -39,8 +40,8 @@ static VOID NTAPI rundown(PKAPC Apc)
 static void reset(PKTHREAD thread, BOOLEAN normal)
 {
 	kernel_runs = normal_runs = 0;
-	KeInitializeApc(&apc, thread, OriginalApcEnvironment, kernel_routine, rundown, normal ? normal_routine : NULL,
-			KernelMode, &event);
+	KeInitializeApc(&apc, thread, OriginalApcEnvironment, kernel_routine, rundown,
+			normal ? normal_routine : NULL, KernelMode, &event);
 }
 
 static void to_itself(void)
@@ -48,12 +49,15 @@ static void to_itself(void)
 	KIRQL old;
 	reset(KeGetCurrentThread(), FALSE);
 	CHECK(KeInsertQueueApc(&apc, &ready, NULL, 0), "DEF-258 queued");
-	CHECK(kernel_runs == 1 && kernel_irql == APC_LEVEL, "DEF-257 a special kernel APC runs at once, at APC_LEVEL");
-	CHECK(ran_on == KeGetCurrentThread() && seen_one == &ready, "DEF-258 in its thread, with its arguments");
+	CHECK(kernel_runs == 1 && kernel_irql == APC_LEVEL,
+	      "DEF-257 a special kernel APC runs at once, at APC_LEVEL");
+	CHECK(ran_on == KeGetCurrentThread() && seen_one == &ready,
+	      "DEF-258 in its thread, with its arguments");
 
 	reset(KeGetCurrentThread(), TRUE);
 	KeInsertQueueApc(&apc, NULL, NULL, 0);
-	CHECK(kernel_runs == 1 && normal_runs == 1 && normal_irql == PASSIVE_LEVEL && seen_context == &event,
+	CHECK(kernel_runs == 1 && normal_runs == 1 && normal_irql == PASSIVE_LEVEL &&
+		      seen_context == &event,
 	      "DEF-257 a normal kernel APC's routine runs at PASSIVE_LEVEL");
 
 	reset(KeGetCurrentThread(), TRUE);
@@ -135,8 +139,10 @@ static void thread_ends(void)
 	KeInsertQueueApc(&apc, NULL, NULL, 0);
 	KeSetEvent(&finish, 0, FALSE);
 	KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, NULL);
-	CHECK(rundowns == 1 && normal_runs == 0, "DEF-257 an APC of a thread that ends is run down");
-	KeInitializeApc(&other, thread, OriginalApcEnvironment, kernel_routine, NULL, NULL, KernelMode, NULL);
+	CHECK(rundowns == 1 && normal_runs == 0,
+	      "DEF-257 an APC of a thread that ends is run down");
+	KeInitializeApc(&other, thread, OriginalApcEnvironment, kernel_routine, NULL, NULL,
+			KernelMode, NULL);
 	CHECK(!KeInsertQueueApc(&other, NULL, NULL, 0), "DEF-258 FALSE when the thread has ended");
 	ObDereferenceObject(thread);
 }

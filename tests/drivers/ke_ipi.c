@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* KeIpiGenericCall (PLT-39): all processors at once, at IPI_LEVEL, also when two call it and when others hold locks. */
+/* KeIpiGenericCall (PLT-39): all processors at once, at IPI_LEVEL, also when two call it and when
+ * others hold locks. */
 #include "check.h"
 
 static volatile LONG entered, together, wrong_irql;
@@ -72,7 +73,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	KeLowerIrql(old);
 	CHECK(result == 1000 + self, "PLT-39 returns the value of the calling processor");
 	CHECK(wrong_irql == 0, "PLT-39 workers run at IPI_LEVEL");
-	CHECK(entered == (LONG)processors && seen_processors == (LONG64)((2ULL << (processors - 1)) - 1),
+	CHECK(entered == (LONG)processors &&
+		      seen_processors == (LONG64)((2ULL << (processors - 1)) - 1),
 	      "PLT-39 on each active processor once");
 	CHECK(together == (LONG)processors, "PLT-39 all at the same time");
 
@@ -85,6 +87,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	stop = 1;
 	for (int i = 0; i < 2; i++)
 		check_join(lockers[i]);
-	CHECK(calls == (LONG)(3 * 50 * processors), "PLT-39 three callers, and processors that hold locks: none is lost");
+	CHECK(calls == (LONG)(3 * 50 * processors),
+	      "PLT-39 three callers, and processors that hold locks: none is lost");
 	return check_result();
 }

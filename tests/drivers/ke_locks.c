@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Spin locks of all kinds under contention: threads on all processors change plain variables, and none of the changes is lost. */
+/* Spin locks of all kinds under contention: threads on all processors change plain variables, and
+ * none of the changes is lost. */
 #include "check.h"
 
 #define THREADS 4
-#define ROUNDS	3000
+#define ROUNDS  3000
 
 static KSPIN_LOCK plain, queued;
 static EX_SPIN_LOCK shared;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Mutexes and semaphores: ownership, recursion, abandonment, order of units (PLT-28, PLT-30, PLT-75, PLT-76). */
+/* Mutexes and semaphores: ownership, recursion, abandonment, order of units (PLT-28, PLT-30,
+ * PLT-75, PLT-76). */
 #include "check.h"
 
 static KMUTEX mutex;
@@ -63,8 +64,8 @@ static void ownership(BOOLEAN abandon)
 	KeSetEvent(&go, 0, FALSE);
 	if (abandon) {
 		PVOID objects[2] = {&semaphore, &mutex};
-		CHECK(KeWaitForMultipleObjects(2, objects, WaitAny, Executive, KernelMode, FALSE, NULL, NULL) ==
-			      STATUS_ABANDONED_WAIT_0 + 1,
+		CHECK(KeWaitForMultipleObjects(2, objects, WaitAny, Executive, KernelMode, FALSE,
+					       NULL, NULL) == STATUS_ABANDONED_WAIT_0 + 1,
 		      "PLT-28 an abandoned mutex: 0x80 + index");
 	} else {
 		CHECK(take(&mutex, NULL) == STATUS_SUCCESS, "PLT-30 released by its owner");
@@ -83,7 +84,8 @@ static void not_owner(void)
 	} __except (EXCEPTION_EXECUTE_HANDLER) {
 		status = GetExceptionCode();
 	}
-	CHECK(status == STATUS_MUTANT_NOT_OWNED, "PLT-30 a release by another raises STATUS_MUTANT_NOT_OWNED");
+	CHECK(status == STATUS_MUTANT_NOT_OWNED,
+	      "PLT-30 a release by another raises STATUS_MUTANT_NOT_OWNED");
 }
 
 static void units(void)
@@ -92,7 +94,8 @@ static void units(void)
 	KeInitializeSemaphore(&two, 1, 2);
 	CHECK(KeReadStateSemaphore(&two) == 1, "a semaphore reads its count");
 	CHECK(KeReleaseSemaphore(&two, 0, 1, FALSE) == 1, "a release returns the count before");
-	CHECK(take(&two, &zero) == STATUS_SUCCESS && take(&two, &zero) == STATUS_SUCCESS, "two units");
+	CHECK(take(&two, &zero) == STATUS_SUCCESS && take(&two, &zero) == STATUS_SUCCESS,
+	      "two units");
 	CHECK(take(&two, &zero) == STATUS_TIMEOUT, "and no third");
 }
 

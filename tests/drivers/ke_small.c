@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Device queues, time, debug output, priorities (PLT-40, PLT-55, PLT-85, DEF-45, DEF-46, DEF-314). */
+/* Device queues, time, debug output, priorities (PLT-40, PLT-55, PLT-85, DEF-45, DEF-46, DEF-314).
+ */
 #include "check.h"
+
+extern __declspec(dllimport) ULONG NtBuildNumber;
 
 static KDEVICE_QUEUE queue;
 static KDEVICE_QUEUE_ENTRY entries[4];
@@ -10,12 +13,16 @@ static void device_queues(void)
 	KIRQL old;
 	KeInitializeDeviceQueue(&queue);
 	KeRaiseIrql(DISPATCH_LEVEL, &old);
-	CHECK(!KeInsertDeviceQueue(&queue, &entries[0]), "PLT-85 a device that is not busy takes the entry itself");
-	CHECK(KeInsertDeviceQueue(&queue, &entries[1]) && entries[1].Inserted, "PLT-85 a busy one queues it");
+	CHECK(!KeInsertDeviceQueue(&queue, &entries[0]),
+	      "PLT-85 a device that is not busy takes the entry itself");
+	CHECK(KeInsertDeviceQueue(&queue, &entries[1]) && entries[1].Inserted,
+	      "PLT-85 a busy one queues it");
 	CHECK(KeInsertByKeyDeviceQueue(&queue, &entries[2], 7), "PLT-85 by key");
 	CHECK(KeInsertByKeyDeviceQueue(&queue, &entries[3], 3), "PLT-85 by key");
-	CHECK(KeRemoveByKeyDeviceQueue(&queue, 5) == &entries[2], "PLT-85 the first key of at least 5");
-	CHECK(KeRemoveEntryDeviceQueue(&queue, &entries[3]) && !entries[3].Inserted, "PLT-85 a given entry");
+	CHECK(KeRemoveByKeyDeviceQueue(&queue, 5) == &entries[2],
+	      "PLT-85 the first key of at least 5");
+	CHECK(KeRemoveEntryDeviceQueue(&queue, &entries[3]) && !entries[3].Inserted,
+	      "PLT-85 a given entry");
 	CHECK(!KeRemoveEntryDeviceQueue(&queue, &entries[3]), "PLT-85 which is not there any more");
 	CHECK(KeRemoveDeviceQueue(&queue) == &entries[1], "PLT-85 the first");
 	CHECK(KeRemoveDeviceQueue(&queue) == NULL && !queue.Busy, "PLT-85 none: not busy any more");
@@ -35,15 +42,18 @@ static void times(void)
 	CHECK(passed >= 2000, "PLT-40 a stall takes at least its time");
 	CHECK(KeQueryInterruptTime() >= interrupt + 20000, "PLT-7 interrupt time in 100 ns");
 	CHECK(KeQueryUnbiasedInterruptTime() >= interrupt, "unbiased interrupt time");
-	CHECK(KeQueryInterruptTimePrecise(&counter) >= interrupt && counter, "precise interrupt time");
+	CHECK(KeQueryInterruptTimePrecise(&counter) >= interrupt && counter,
+	      "precise interrupt time");
 	KeQuerySystemTime(&system);
 	KeQuerySystemTimePrecise(&precise);
-	CHECK(precise.QuadPart >= system.QuadPart && precise.QuadPart - system.QuadPart < 10000000, "PLT-40 system times agree");
+	CHECK(precise.QuadPart >= system.QuadPart && precise.QuadPart - system.QuadPart < 10000000,
+	      "PLT-40 system times agree");
 	CHECK(system.QuadPart > 132000000000000000LL, "system time is since 1601");
 	CHECK(KeQueryTimeIncrement() == 156250, "DEF-46 time increment");
 	KeQueryTickCount(&ticks);
 	LONGLONG expected = (LONGLONG)(KeQueryInterruptTime() / 156250);
-	CHECK(ticks.QuadPart <= expected && expected - ticks.QuadPart <= 2, "DEF-46 ticks are interrupt time");
+	CHECK(ticks.QuadPart <= expected && expected - ticks.QuadPart <= 2,
+	      "DEF-46 ticks are interrupt time");
 }
 
 static ULONG print_list(const char *prefix, const char *format, ...)
@@ -61,12 +71,12 @@ static void printing(void)
 	memset(text, 'x', sizeof text - 1);
 	CHECK(DbgPrint("%s", text) == STATUS_SUCCESS, "PLT-55 a long message is cut off");
 	DbgPrint("\n");
-	CHECK(DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_INFO_LEVEL, "%s %d %I64x %wZ\n", "text", -1, 0x123456789abcLL, NULL) ==
-		      STATUS_SUCCESS,
+	CHECK(DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_INFO_LEVEL, "%s %d %I64x %wZ\n", "text", -1,
+			 0x123456789abcLL, NULL) == STATUS_SUCCESS,
 	      "PLT-55 DbgPrintEx");
 	CHECK(print_list("prefix: ", "%u\n", 42) == STATUS_SUCCESS, "PLT-55 vDbgPrintExWithPrefix");
 	CHECK(KD_DEBUGGER_NOT_PRESENT && !KD_DEBUGGER_ENABLED, "DEF-314 no debugger");
-	CHECK((*NtBuildNumber & 0xffff) >= 7600, "DEF-314 NtBuildNumber");
+	CHECK((NtBuildNumber & 0xffff) >= 7600, "DEF-314 NtBuildNumber");
 }
 
 static void priorities(void)
@@ -77,7 +87,8 @@ static void priorities(void)
 	CHECK(KeQueryPriorityThread(thread) == 12, "KeSetPriorityThread");
 	CHECK(KeSetPriorityThread(thread, before) == 12, "returns the one before");
 	KeSetBasePriorityThread(thread, 2);
-	CHECK(KeSetBasePriorityThread(thread, 0) == 2, "KeSetBasePriorityThread returns the increment before");
+	CHECK(KeSetBasePriorityThread(thread, 0) == 2,
+	      "KeSetBasePriorityThread returns the increment before");
 	KeQueryRuntimeThread(thread, &user);
 	CHECK(user == 0, "KeQueryRuntimeThread: no time in user mode");
 }

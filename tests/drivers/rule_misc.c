@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rules of regions, mutexes, semaphores, processor sets, debug output, waits and IRQL (VER-5..7, VER-9, VER-12, VER-23, VER-29, VER-30,
- * PLT-12, PLT-14, PLT-30, PLT-55, DEF-8, DEF-17, DEF-19). CASE 0 keeps them, the others break one each.
+ * Rules of regions, mutexes, semaphores, processor sets, debug output, waits and IRQL (VER-5..7,
+ * VER-9, VER-12, VER-23, VER-29, VER-30, PLT-12, PLT-14, PLT-30, PLT-55, DEF-8, DEF-17, DEF-19).
+ * CASE 0 keeps them, the others break one each.
  */
 #include "check.h"
 #include <ntaffinity.h>
@@ -19,12 +20,12 @@ static VOID unload(PDRIVER_OBJECT driver)
 	UNREFERENCED_PARAMETER(driver);
 }
 
-#define RAISED(level, call)                  \
-	do {                                 \
-		KIRQL old_;                  \
-		KeRaiseIrql(level, &old_);   \
-		call;                        \
-		KeLowerIrql(old_);           \
+#define RAISED(level, call)                                                                        \
+	do {                                                                                       \
+		KIRQL old_;                                                                        \
+		KeRaiseIrql(level, &old_);                                                         \
+		call;                                                                              \
+		KeLowerIrql(old_);                                                                 \
 	} while (0)
 
 CHECK_HELPER void raise_status_of_release(void)
@@ -61,14 +62,17 @@ CHECK_HELPER void kept(void)
 	KeLeaveCriticalRegion();
 	KeEnterGuardedRegion();
 	KeLeaveGuardedRegion();
-	CHECK(KeWaitForSingleObject(&mutex, Executive, KernelMode, FALSE, NULL) == STATUS_SUCCESS, "PLT-30 acquire");
+	CHECK(KeWaitForSingleObject(&mutex, Executive, KernelMode, FALSE, NULL) == STATUS_SUCCESS,
+	      "PLT-30 acquire");
 	CHECK(KeReleaseMutex(&mutex, FALSE) == 0, "PLT-30 release");
 	CHECK(KeReleaseSemaphore(&semaphore, 0, 1, FALSE) == 0, "semaphore release");
 	CHECK(DbgPrint("%wZ at PASSIVE_LEVEL\n", &wide) == STATUS_SUCCESS, "PLT-55 wide text");
 	RAISED(DISPATCH_LEVEL, KeSetEvent(&event, 0, FALSE));
 	RAISED(DISPATCH_LEVEL, KeInitializeTimer(&timer));
-	RAISED(DISPATCH_LEVEL, CHECK(!KeInsertDeviceQueue(&queue, &entry), "VER-12 at DISPATCH_LEVEL"));
-	RAISED(DISPATCH_LEVEL, CHECK(KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &zero) == STATUS_SUCCESS,
+	RAISED(DISPATCH_LEVEL,
+	       CHECK(!KeInsertDeviceQueue(&queue, &entry), "VER-12 at DISPATCH_LEVEL"));
+	RAISED(DISPATCH_LEVEL, CHECK(KeWaitForSingleObject(&event, Executive, KernelMode, FALSE,
+							   &zero) == STATUS_SUCCESS,
 				     "PLT-27 a zero time-out at DISPATCH_LEVEL"));
 	RAISED(APC_LEVEL, CHECK(KeQueryActiveProcessors() & 1, "VER-6 at APC_LEVEL"));
 	KeInitializeAffinityEx(&set);
@@ -83,17 +87,39 @@ CHECK_HELPER void broken(int which)
 	KIRQL old;
 	RtlInitUnicodeString(&wide, L"wide");
 	switch (which) {
-	case 1: KeLeaveCriticalRegion(); break;
-	case 2: KeLeaveGuardedRegion(); break;
-	case 3: raise_status_of_release(); break;
-	case 4: raise_status_of_semaphore(); break;
-	case 5: RAISED(DISPATCH_LEVEL, DbgPrint("%wZ\n", &wide)); break;
-	case 6: RAISED(3, KeSetEvent(&event, 0, FALSE)); break;
-	case 7: RAISED(3, KeInitializeTimer(&timer)); break;
-	case 8: KeInsertDeviceQueue(&queue, &entry); break;
-	case 9: RAISED(3, KeInsertDeviceQueue(&queue, &entry)); break;
-	case 10: RAISED(DISPATCH_LEVEL, KeQueryActiveProcessors()); break;
-	case 11: RAISED(3, KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &zero)); break;
+	case 1:
+		KeLeaveCriticalRegion();
+		break;
+	case 2:
+		KeLeaveGuardedRegion();
+		break;
+	case 3:
+		raise_status_of_release();
+		break;
+	case 4:
+		raise_status_of_semaphore();
+		break;
+	case 5:
+		RAISED(DISPATCH_LEVEL, DbgPrint("%wZ\n", &wide));
+		break;
+	case 6:
+		RAISED(3, KeSetEvent(&event, 0, FALSE));
+		break;
+	case 7:
+		RAISED(3, KeInitializeTimer(&timer));
+		break;
+	case 8:
+		KeInsertDeviceQueue(&queue, &entry);
+		break;
+	case 9:
+		RAISED(3, KeInsertDeviceQueue(&queue, &entry));
+		break;
+	case 10:
+		RAISED(DISPATCH_LEVEL, KeQueryActiveProcessors());
+		break;
+	case 11:
+		RAISED(3, KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &zero));
+		break;
 	case 12:
 		memset(&set, 0xa5, sizeof set);
 		KeAddProcessorAffinityEx(&set, 0);
@@ -103,14 +129,23 @@ CHECK_HELPER void broken(int which)
 		KeAddProcessorAffinityEx(&set, 1000);
 		CHECK(KeIsEmptyAffinityEx(&set), "DEF-19 a bad index changes nothing");
 		break;
-	case 14: HalSendNMI((PCKAFFINITY_EX)0x8000000000000000); break;
-	case 15: KeLowerIrql(DISPATCH_LEVEL); break;
+	case 14:
+		HalSendNMI((PCKAFFINITY_EX)0x8000000000000000);
+		break;
+	case 15:
+		KeLowerIrql(DISPATCH_LEVEL);
+		break;
 	case 16:
 		KeRaiseIrql(DISPATCH_LEVEL, &old);
 		KeRaiseIrql(APC_LEVEL, &old);
 		break;
-	case 17: RAISED(DISPATCH_LEVEL, KeSetEvent(&event, 0, TRUE); KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &zero)); break;
-	case 18: RAISED(IPI_LEVEL, DbgPrint("above DIRQL\n")); break;
+	case 17:
+		RAISED(DISPATCH_LEVEL, KeSetEvent(&event, 0, TRUE);
+		       KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, &zero));
+		break;
+	case 18:
+		RAISED(IPI_LEVEL, DbgPrint("above DIRQL\n"));
+		break;
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spin lock rules (VER-8, VER-12, VER-23, VER-29, PLT-15..20, PLT-23). CASE 0 uses every form as documented; the others break one rule
- * each.
+ * Spin lock rules (VER-8, VER-12, VER-23, VER-29, PLT-15..20, PLT-23). CASE 0 uses every form as
+ * documented; the others break one rule each.
  */
 #include "check.h"
 
@@ -18,9 +18,11 @@ CHECK_HELPER void plain_forms(void)
 {
 	KIRQL old, high;
 	KeAcquireSpinLock(&lock, &old);
-	CHECK(old == PASSIVE_LEVEL && KeGetCurrentIrql() == DISPATCH_LEVEL, "PLT-16 raises and returns the old IRQL");
+	CHECK(old == PASSIVE_LEVEL && KeGetCurrentIrql() == DISPATCH_LEVEL,
+	      "PLT-16 raises and returns the old IRQL");
 	CHECK(!KeTestSpinLock(&lock), "PLT-19 a held lock does not look free");
-	CHECK(!KeTryToAcquireSpinLockAtDpcLevel(&lock), "PLT-19 a held lock is not acquired by a try");
+	CHECK(!KeTryToAcquireSpinLockAtDpcLevel(&lock),
+	      "PLT-19 a held lock is not acquired by a try");
 	KeReleaseSpinLock(&lock, old);
 	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && lock == 0, "PLT-17 releases and lowers");
 	CHECK(KeTestSpinLock(&lock), "PLT-19 a free lock looks free");
@@ -47,7 +49,8 @@ CHECK_HELPER void queued_forms(void)
 {
 	KIRQL old;
 	KeAcquireInStackQueuedSpinLock(&lock, &handle);
-	CHECK(KeGetCurrentIrql() == DISPATCH_LEVEL && handle.OldIrql == PASSIVE_LEVEL, "PLT-20 the handle keeps the IRQL");
+	CHECK(KeGetCurrentIrql() == DISPATCH_LEVEL && handle.OldIrql == PASSIVE_LEVEL,
+	      "PLT-20 the handle keeps the IRQL");
 	KeReleaseInStackQueuedSpinLock(&handle);
 	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && lock == 0, "PLT-20 releases and lowers");
 	KeRaiseIrql(DISPATCH_LEVEL, &old);
@@ -62,8 +65,10 @@ CHECK_HELPER void queued_forms(void)
 CHECK_HELPER void shared_forms(void)
 {
 	KIRQL old = ExAcquireSpinLockShared(&shared), inner;
-	CHECK(old == PASSIVE_LEVEL && KeGetCurrentIrql() == DISPATCH_LEVEL, "a reader raises the IRQL");
-	CHECK(!ExTryAcquireSpinLockExclusiveAtDpcLevel(&shared), "no writer while there is a reader");
+	CHECK(old == PASSIVE_LEVEL && KeGetCurrentIrql() == DISPATCH_LEVEL,
+	      "a reader raises the IRQL");
+	CHECK(!ExTryAcquireSpinLockExclusiveAtDpcLevel(&shared),
+	      "no writer while there is a reader");
 	CHECK(ExTryConvertSharedSpinLockExclusive(&shared), "the only reader becomes the writer");
 	CHECK(!ExTryAcquireSpinLockSharedAtDpcLevel(&shared), "no reader while there is a writer");
 	ExReleaseSpinLockExclusive(&shared, old);
@@ -78,12 +83,12 @@ CHECK_HELPER void shared_forms(void)
 	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && shared == 0, "released and lowered");
 }
 
-#define RAISED(level, call)                  \
-	do {                                 \
-		KIRQL old_;                  \
-		KeRaiseIrql(level, &old_);   \
-		call;                        \
-		KeLowerIrql(old_);           \
+#define RAISED(level, call)                                                                        \
+	do {                                                                                       \
+		KIRQL old_;                                                                        \
+		KeRaiseIrql(level, &old_);                                                         \
+		call;                                                                              \
+		KeLowerIrql(old_);                                                                 \
 	} while (0)
 
 CHECK_HELPER void broken(int which)
@@ -135,7 +140,8 @@ CHECK_HELPER void broken(int which)
 		RAISED(APC_LEVEL, KeAcquireInStackQueuedSpinLockAtDpcLevel(&lock, &handle));
 		break;
 	case 12: /* queued FromDpcLevel at APC_LEVEL */
-		KeAcquireInStackQueuedSpinLockAtDpcLevel(&lock, (KeRaiseIrql(DISPATCH_LEVEL, &old), &handle));
+		KeAcquireInStackQueuedSpinLockAtDpcLevel(
+			&lock, (KeRaiseIrql(DISPATCH_LEVEL, &old), &handle));
 		KeLowerIrql(APC_LEVEL);
 		KeReleaseInStackQueuedSpinLockFromDpcLevel(&handle);
 		KeLowerIrql(old);

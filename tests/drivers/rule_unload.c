@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a driver leaves behind (VER-38, VER-39, VER-43, VER-44, DEF-341): CASE 0 nothing, the others one thing each. With FAIL_ENTRY
- * DriverEntry fails afterwards, so that Unload is not called.
+ * What a driver leaves behind (VER-38, VER-39, VER-43, VER-44, DEF-341): CASE 0 nothing, the others
+ * one thing each. With FAIL_ENTRY DriverEntry fails afterwards, so that Unload is not called.
  */
 #include "check.h"
 
@@ -51,9 +51,6 @@ static VOID unload(PDRIVER_OBJECT driver)
 		stop = 1;
 		check_join(thread);
 	}
-	if (CASE == 2) {
-		ExUnregisterCallback(NULL);
-	}
 }
 
 static void make(PDRIVER_OBJECT driver, int what)
@@ -62,20 +59,31 @@ static void make(PDRIVER_OBJECT driver, int what)
 	OBJECT_ATTRIBUTES attributes;
 	LARGE_INTEGER due = check_ms(60000);
 	switch (what) {
-	case 1: KeSetTimer(&timer, due, &dpc); break;
+	case 1:
+		KeSetTimer(&timer, due, &dpc);
+		break;
 	case 2:
 		RtlInitUnicodeString(&name, L"\\Callback\\KetchTest");
 		InitializeObjectAttributes(&attributes, &name, OBJ_CASE_INSENSITIVE, NULL, NULL);
-		CHECK(NT_SUCCESS(ExCreateCallback(&callback_object, &attributes, TRUE, TRUE)), "PLT-61 created");
+		CHECK(NT_SUCCESS(ExCreateCallback(&callback_object, &attributes, TRUE, TRUE)),
+		      "PLT-61 created");
 		registration = ExRegisterCallback(callback_object, notified, NULL);
 		CHECK(registration, "PLT-62 registered");
 		break;
-	case 3: pool = ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, 'tseT'); break;
-	case 4: ExInitializeResourceLite(&resource); break;
-	case 5:
-		CHECK(NT_SUCCESS(IoCreateDevice(driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &device)), "DEF-161 a device");
+	case 3:
+		pool = ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, 'tseT');
 		break;
-	case 6: thread = check_thread(system_thread, NULL); break;
+	case 4:
+		ExInitializeResourceLite(&resource);
+		break;
+	case 5:
+		CHECK(NT_SUCCESS(IoCreateDevice(driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE,
+						&device)),
+		      "DEF-161 a device");
+		break;
+	case 6:
+		thread = check_thread(system_thread, NULL);
+		break;
 	}
 }
 
