@@ -84,17 +84,17 @@ double baseline_tgkill_cross(unsigned count)
 		return -1;
 	while (!busy_thread)
 		sched_yield();
-	double sum = 0;
-	for (unsigned i = 0; i < count; i++) {
+	uint64_t until = bench_now() + BENCH_BATCH_NS;
+	for (unsigned i = 0; i < count && bench_now() < until; i++) {
 		uint64_t before = handled, begin = bench_now();
 		tgkill_to(busy_thread);
 		while (handled == before)
 			__builtin_ia32_pause();
-		sum += (double)(bench_now() - begin);
+		bench_record(bench_now() - begin);
 	}
 	busy_stop = true;
 	pthread_join(thread, NULL);
-	return sum / count;
+	return 0;
 }
 
 /* ---- Calls ---- */
@@ -236,10 +236,13 @@ double baseline_urcu_idle(unsigned count)
 
 double baseline_urcu_busy(unsigned count)
 {
-	uint64_t begin = bench_now();
-	for (unsigned i = 0; i < count; i++)
+	uint64_t until = bench_now() + BENCH_BATCH_NS;
+	for (unsigned i = 0; i < count && bench_now() < until; i++) {
+		uint64_t begin = bench_now();
 		synchronize_rcu();
-	return (double)(bench_now() - begin) / count;
+		bench_record(bench_now() - begin);
+	}
+	return 0;
 }
 
 /* ---- Files and processes ---- */

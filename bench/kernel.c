@@ -112,13 +112,13 @@ double kernel_nmi_cross(unsigned count)
 	LARGE_INTEGER millisecond = {.QuadPart = -10000};
 	while (!spinning)
 		KeDelayExecutionThread(KernelMode, FALSE, &millisecond);
-	double sum = 0;
-	for (unsigned i = 0; i < count; i++) {
+	uint64_t until = port_time_ns() + BENCH_BATCH_NS;
+	for (unsigned i = 0; i < count && port_time_ns() < until; i++) {
 		uint64_t before = delivered, begin = port_time_ns();
 		ke_nmi_send(ke_processors[1]);
 		while (delivered == before)
 			__builtin_ia32_pause();
-		sum += (double)(port_time_ns() - begin);
+		bench_record(port_time_ns() - begin);
 		while (atomic_load(&ke_processors[1]->nmi_sequence) & 1)
 			__builtin_ia32_pause();
 	}
@@ -126,7 +126,7 @@ double kernel_nmi_cross(unsigned count)
 	KeWaitForSingleObject(spinner, Executive, KernelMode, FALSE, NULL);
 	ObDereferenceObject(spinner);
 	KeRevertToUserAffinityThreadEx(0);
-	return sum / count;
+	return 0;
 }
 
 double kernel_register_deregister(unsigned count)
@@ -174,14 +174,14 @@ void kernel_dispatchers_end(void)
 
 double kernel_deregister_busy(unsigned count)
 {
-	double sum = 0;
-	for (unsigned i = 0; i < count; i++) {
+	uint64_t until = port_time_ns() + BENCH_BATCH_NS;
+	for (unsigned i = 0; i < count && port_time_ns() < until; i++) {
 		PVOID handle = KeRegisterNmiCallback(on_nmi_empty, NULL);
 		uint64_t begin = port_time_ns();
 		KeDeregisterNmiCallback(handle);
-		sum += (double)(port_time_ns() - begin);
+		bench_record(port_time_ns() - begin);
 	}
-	return sum / count;
+	return 0;
 }
 
 double kernel_irql(unsigned count)

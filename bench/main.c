@@ -31,6 +31,17 @@ double bench_median(double *samples, size_t count)
 	return samples[count / 2];
 }
 
+double bench_records[BENCH_RECORDS];
+unsigned bench_recorded;
+
+/* One batch: what it returns, or the median of what it recorded. */
+static double batch_of(double value)
+{
+	unsigned count = bench_recorded;
+	bench_recorded = 0;
+	return count ? bench_median(bench_records, count) : value;
+}
+
 static struct row *add(const char *name, const char *what, const char *unit, const char *reach)
 {
 	struct row *row = &rows[row_count++];
@@ -59,8 +70,8 @@ static void measure(const char *name, const char *what, const char *reach,
 	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
 	struct row *row = add(name, what, "ns", reach);
 	for (unsigned i = 0; i < samples; i++) {
-		values[i] = bench_in_kernel(figure, count);
-		baselines[i] = baseline(count);
+		values[i] = batch_of(bench_in_kernel(figure, count));
+		baselines[i] = batch_of(baseline(count));
 	}
 	row->value = bench_median(values, samples);
 	row->baseline = bench_median(baselines, samples);
@@ -103,27 +114,22 @@ static void many_callbacks(void)
 	kernel_callbacks_begin(64);
 }
 
-static double timed_busy_deregister(unsigned count)
-{
-	return kernel_deregister_busy(count);
-}
-
 /* Readers of one side run only while that side is measured: they would take the other's processors
  * away. */
 static void measure_busy_deregister(void)
 {
 	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
-	const unsigned samples = 9, count = 20;
+	const unsigned samples = 9, count = 100;
 	struct row *row =
 		add("registry.deregister",
 		    "3 processors in continuous NMI dispatch, against liburcu synchronize_rcu",
 		    "ns", "<= 1.0");
 	for (unsigned i = 0; i < samples; i++) {
 		bench_call_kernel(kernel_dispatchers_begin);
-		values[i] = bench_in_kernel(timed_busy_deregister, count);
+		values[i] = batch_of(bench_in_kernel(kernel_deregister_busy, count));
 		bench_call_kernel(kernel_dispatchers_end);
 		baseline_readers_begin(true);
-		baselines[i] = baseline_urcu_busy(count);
+		baselines[i] = batch_of(baseline_urcu_busy(count));
 		baseline_readers_end();
 	}
 	row->value = bench_median(values, samples);
