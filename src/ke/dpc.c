@@ -72,6 +72,7 @@ static KDPC *pop(struct ke_dpc_queue *queue, struct _KDPC *copy)
 		*copy = *dpc;
 		__atomic_store_n(&dpc->DpcData, NULL, __ATOMIC_RELEASE);
 	}
+	atomic_store(&queue->running, dpc != NULL);
 	queue_unlock(queue);
 	ke_irql_set(old); /* DISPATCH_LEVEL: interrupts above it are looked for when the caller
 			     lowers */
@@ -236,6 +237,18 @@ NTSTATUS NTAPI KeSetTargetProcessorDpcEx(PKDPC Dpc, PPROCESSOR_NUMBER ProcNumber
 	return STATUS_SUCCESS;
 }
 
+/* Nothing is queued and nothing runs; a DPC is `running` before it leaves the queue. */
+static bool idle(struct ke_processor *p)
+{
+	struct ke_dpc_queue *queue = &p->dpcs;
+	KIRQL old = ke_irql_raise(HIGH_LEVEL);
+	queue_lock(queue);
+	bool nothing = empty(queue) && !atomic_load(&queue->running);
+	queue_unlock(queue);
+	ke_irql_lower(old);
+	return nothing;
+}
+
 struct flush {
 	KDPC dpc;
 	KEVENT done;
@@ -253,9 +266,11 @@ static VOID NTAPI flush_routine(PKDPC Dpc, PVOID context, PVOID unused1, PVOID u
  * PASSIVE_LEVEL. Source: PLT-36. */
 VOID NTAPI KeFlushQueuedDpcs(void)
 {
-	/* A DPC of ours at the end of each queue: when it runs, those before it have run. */
+	/* A DPC of ours at the end of each queue that is not empty: when it runs, those before it have run. */
 	for (uint32_t i = 0; i < atomic_load(&ke_processor_count); i++) {
 		struct flush flush;
+		if (idle(ke_processors[i]))
+			continue;
 		KeInitializeDpc(&flush.dpc, flush_routine, &flush);
 		KeInitializeEvent(&flush.done, NotificationEvent, FALSE);
 		flush.dpc.Number = (USHORT)(TARGETED | i);

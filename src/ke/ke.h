@@ -135,7 +135,7 @@ struct ke_dpc_queue {
 				     `lock` */
 	_Atomic uint32_t lock;    /* HIGH_LEVEL */
 	LIST_ENTRY list;          /* ready to run, in order; under `lock` */
-	_Atomic uint32_t depth;
+	_Atomic bool running;     /* a routine runs; under `lock` */
 };
 
 /*
@@ -176,7 +176,8 @@ struct ke_processor {
 	_Atomic bool frozen;
 	/* NMI: `nmi_sequence` is odd while a dispatch runs. Written by the own NMI handler, read by
 	 * all (registry grace). */
-	_Atomic uint64_t nmi_sequence;
+	_Atomic uint32_t nmi_sequence;
+	_Atomic uint32_t nmi_waiters; /* deregistrations that wait for the sequence to change */
 	struct port_frame *nmi_frame; /* own: what the running NMI interrupted */
 	_Atomic uint64_t nmi_sent, nmi_delivered, nmi_coalesced;
 	_Atomic bool nmi_wanted; /* HalSendNMI asked for the latched one: a driver's own (VER-48) */

@@ -39,13 +39,14 @@ static void nmi_grace(void)
 	uint32_t count = atomic_load_explicit(&ke_processor_count, memory_order_acquire);
 	for (uint32_t i = 0; i < count; i++) {
 		struct ke_processor *p = ke_processors[i];
-		uint64_t sequence = atomic_load(&p->nmi_sequence);
+		uint32_t sequence = atomic_load(&p->nmi_sequence);
 		if (!(sequence & 1))
 			continue;
-		for (unsigned round = 0;
-		     atomic_load_explicit(&p->nmi_sequence, memory_order_acquire) == sequence;
-		     round++)
-			port_spin(round);
+		/* Pairs with the end of a dispatch: it changes the sequence, then looks for waiters. */
+		atomic_fetch_add(&p->nmi_waiters, 1);
+		while (atomic_load(&p->nmi_sequence) == sequence)
+			port_wait(&p->nmi_sequence, sequence);
+		atomic_fetch_sub(&p->nmi_waiters, 1);
 	}
 }
 
@@ -146,7 +147,7 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 {
 	struct ke_processor *self = CONTAINING_RECORD(cpu, struct ke_processor, port);
 	struct ke_call_record record;
-	uint64_t sequence = atomic_load_explicit(&self->nmi_sequence, memory_order_relaxed);
+	uint32_t sequence = atomic_load_explicit(&self->nmi_sequence, memory_order_relaxed);
 	atomic_fetch_add_explicit(&self->nmi_delivered, 1, memory_order_relaxed);
 	if (sequence & 1)
 		ke_bugcheck(
@@ -178,7 +179,9 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 
 	self->nmi_frame = outer;
 	self->irql = irql;
-	atomic_store_explicit(&self->nmi_sequence, sequence + 2, memory_order_release);
+	atomic_store(&self->nmi_sequence, sequence + 2);
+	if (atomic_load(&self->nmi_waiters))
+		port_wake(&self->nmi_sequence);
 	/* What callbacks requested (a DPC) or what came meanwhile: taken as soon as the NMI is
 	 * over. */
 	if (!self->interrupts_off && atomic_load(&cpu->pending) >> (irql + 1))

@@ -27,6 +27,12 @@ uint64_t port_time_ns(void);
 uint64_t port_time_system(void);
 /* One round of a busy wait. Yields to the host after about 1 us; a scheduling point. */
 void port_spin(unsigned round);
+/*
+ * A busy wait for a condition that its author announces: return when *word differs from `value` (or now and then before). The caller
+ * looks again. The author changes the word (seq_cst), then calls port_wake if it finds somebody waiting. Both NMI-safe.
+ */
+void port_wait(_Atomic uint32_t *word, uint32_t value);
+void port_wake(_Atomic uint32_t *word);
 /* Have ke_port_clock called by the clock device at or after `deadline_ns`; an earlier one wins.
  * NMI-safe. */
 void port_clock_arm(uint64_t deadline_ns);

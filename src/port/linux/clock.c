@@ -14,7 +14,8 @@
 #include "port/linux/host.h"
 
 #define EPOCH_1601_TO_1970_100NS 116444736000000000ull
-#define SPIN_BEFORE_YIELD        24 /* pauses: about 1 us */
+#define SPIN_BEFORE_SLEEP        24 /* pauses: about 1 us */
+#define SLEEP_NS                 5000
 
 static uint64_t boot_ns;
 static _Atomic uint64_t deadline = UINT64_MAX;
@@ -37,12 +38,34 @@ uint64_t port_time_system(void)
 	return read_clock(CLOCK_REALTIME) / 100 + EPOCH_1601_TO_1970_100NS;
 }
 
+/*
+ * After about 1 us the wait goes on asleep, a little at a time: sched_yield would give the rest of this thread's time slice away, so that
+ * on a busy host each round would last as long as the slices of everybody else.
+ */
 void port_spin(unsigned round)
 {
-	if (round % SPIN_BEFORE_YIELD == SPIN_BEFORE_YIELD - 1)
-		host_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
-	else
+	if (round < SPIN_BEFORE_SLEEP) {
 		__builtin_ia32_pause();
+		return;
+	}
+	unsigned times = (round - SPIN_BEFORE_SLEEP) / 16;
+	struct timespec pause = {.tv_nsec = SLEEP_NS * (times < 8 ? 1 + (long)times : 8)};
+	host_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)&pause, 0, 0, 0);
+}
+
+void port_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	for (unsigned round = 0; round < SPIN_BEFORE_SLEEP; round++) {
+		if (atomic_load_explicit(word, memory_order_acquire) != value)
+			return;
+		__builtin_ia32_pause();
+	}
+	host_futex_wait(word, value, NULL);
+}
+
+void port_wake(_Atomic uint32_t *word)
+{
+	host_futex_wake(word, INT32_MAX);
 }
 
 void port_clock_arm(uint64_t deadline_ns)

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include "port/linux/host.h"
 
 struct port_frame; /* a ucontext_t */
@@ -205,6 +206,7 @@ void host_signals_prepare_thread(struct port_thread *thread)
 {
 	stack_t stack = {.ss_sp = thread->alternate, .ss_size = HOST_ALTERNATE_SIZE};
 	sigset_t ours;
+	prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0); /* port_spin sleeps for microseconds */
 	sigaltstack(&stack, NULL);
 	/* The process's other signals (Ctrl-C, timers of the host) belong to threads without a
 	 * baton. */
