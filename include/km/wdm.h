@@ -19,6 +19,7 @@
 #include "wdm/context.h"
 #include "wdm/ps_ob.h"
 #include "wdm/io.h"
+#include "wdm/io_csq.h"
 #include "wdm/zw.h"
 #include "wdm/cm.h"
 #include "wdm/hal.h"

@@ -46,6 +46,19 @@ void io_value_remove(struct io_node *node, struct io_value *value);
 /* STATUS_CANNOT_DELETE: it has children, or is the root. */
 NTSTATUS io_node_delete(struct io_node *node);
 
+/*
+ * An answer with a fixed part and more: what does not fit is cut (STATUS_BUFFER_OVERFLOW); when not
+ * even the fixed part fits, nothing is written (STATUS_BUFFER_TOO_SMALL).
+ */
+struct io_out {
+	UCHAR *buffer;
+	ULONG length, fixed, need;
+};
+void io_out_begin(struct io_out *out, void *buffer, ULONG length, ULONG fixed, ULONG need,
+		  PULONG result);
+void io_out_put(struct io_out *out, ULONG at, const void *data, ULONG size);
+NTSTATUS io_out_end(const struct io_out *out);
+
 /* A value of the service's key. */
 NTSTATUS io_registry_store(const UNICODE_STRING *service, const UNICODE_STRING *name, ULONG type,
 			   const void *data, ULONG size);
