@@ -78,10 +78,7 @@ struct emulate_ops {
 	void (*page_update)(void *ctx);
 };
 
-/*
- * Maps the stubs' memory and decodes once, so that a handler binds no symbol. Returns 0 or an
- * errno. Not in a handler.
- */
+/* Maps the stubs' memory. Returns 0 or an errno. Not in a handler. */
 int emulate_init(void);
 void emulate_exit(void);
 
