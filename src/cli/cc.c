@@ -192,6 +192,7 @@ static void add_target(struct build *b, struct words *clang, bool cxx)
 		add(clang, "-fno-threadsafe-statics");
 	}
 	add_format(clang, "-isystem%s", b->headers);
+	add_format(clang, "-isystem%s/crt", b->headers); /* string.h and its like */
 	for (size_t i = 0; i < b->options.count; i++)
 		add(clang, b->options.at[i]);
 }

@@ -14,7 +14,7 @@ failed=0
 
 warn='-Wall -Wextra -Werror'
 core='-ffreestanding -fshort-wchar -mno-red-zone -Wno-multichar'
-msvc='--target=x86_64-pc-windows-msvc -fms-extensions -ffreestanding -Wno-multichar'
+msvc='--target=x86_64-pc-windows-msvc -fms-extensions -fms-compatibility-version=19.29 -ffreestanding -Wno-multichar'
 mingw='-ffreestanding -mno-red-zone -Wno-multichar'
 
 # name, compiler and options
