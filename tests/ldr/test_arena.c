@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "fake_kernel.h"
+#include "ldr/ldr_internal.h"
 #include "pe_build.h"
 
 static char message[400];
@@ -27,6 +28,15 @@ static NTSTATUS load(const char *name, struct ldr_image **image)
 					    .message_size = sizeof(message)};
 
 	return ldr_image_load(&request, image);
+}
+
+static void no_address_space_at_all(void **state)
+{
+	(void)state;
+	fake_reserve_limit = (size_t)1 << 28;
+	assert_int_equal(ldr_arena_initialize(), STATUS_INSUFFICIENT_RESOURCES);
+	fake_reserve_limit = (size_t)1 << 30;
+	fake_boot();
 }
 
 static void def341_addresses_run_out(void **state)
@@ -100,11 +110,10 @@ static void lookups_need_no_lock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_address_space_at_all),
 		cmocka_unit_test(def341_addresses_run_out),
 		cmocka_unit_test(lookups_need_no_lock),
 	};
 
-	fake_reserve_limit = (size_t)1 << 30;
-	fake_boot();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -338,6 +338,27 @@ static void def322_forwarders_are_followed(void **state)
 	unload(library);
 }
 
+static void def323_no_memory(void **state)
+{
+	struct ldr_image *library, *image;
+	struct image file;
+	size_t blocks;
+
+	(void)state;
+	loadable(&file);
+	library = load(&file, "lib.sys");
+	importing(&file, "lib.sys", "Alpha");
+	blocks = fake_blocks;
+	for (int failures = 0; failures < 2; failures++) {
+		fake_allocate_fails = failures;
+		assert_int_equal(try_load(&file, "nmi.sys", false, &image),
+				 STATUS_INSUFFICIENT_RESOURCES);
+		assert_int_equal(fake_blocks, blocks);
+	}
+	fake_allocate_fails = -1;
+	unload(library);
+}
+
 /* Chain: l0.Beta -> l1.Beta -> ... -> l8.Beta -> ntoskrnl.DbgPrint. */
 static void def322_eight_levels(void **state)
 {
@@ -471,6 +492,7 @@ int main(void)
 		cmocka_unit_test(def321_many_missing_imports),
 		cmocka_unit_test(def321_allowed_missing_imports_stop_when_called),
 		cmocka_unit_test(def322_forwarders_are_followed),
+		cmocka_unit_test(def323_no_memory),
 		cmocka_unit_test(def322_eight_levels),
 		cmocka_unit_test(def322_circle_of_forwarders),
 		cmocka_unit_test(def323_export_drivers),

@@ -396,6 +396,7 @@ static void message_escapes_names(void **state)
 	memset(error.name, '\n', sizeof(error.name));
 	ldr_pe_error_format(&error, "bad.sys", line, sizeof(line));
 	assert_non_null(strstr(line, "\\x0a...): it has"));
+	assert_int_equal(strchr(line, ')') - strchr(line, '(') - 1, 71);
 	memset(error.name + 18, 0, sizeof(error.name) - 18);
 	ldr_pe_error_format(&error, "bad.sys", line, sizeof(line));
 	assert_non_null(strstr(line, "\\x0a): it has"));
