@@ -42,10 +42,6 @@ enum vector {
 	VECTOR_PAGE = 14
 };
 
-/* The error code of #GP for INT n: the vector's IDT entry. */
-#define ERROR_IDT          2u
-#define ERROR_SOURCE_MASK  7u
-#define ERROR_INDEX_SHIFT  3u
 #define INT_ASSERTION      0x2Cu
 #define INT_DEBUG_SERVICE  0x2Du
 #define INT_FAST_FAIL      0x29u
@@ -61,7 +57,8 @@ enum vector {
 
 static ZydisDecoder decoder;
 
-int emulate_register(unsigned number)
+/* The general register of an encoded number 0..15, as an index into gregs. */
+static int register_index(unsigned number)
 {
 	static const unsigned char order[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
 					      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
@@ -129,7 +126,7 @@ static enum emulate_result mov_cr8(ucontext_t *uc, const struct emulate_code *in
 				   struct emulate_report *out)
 {
 	unsigned number = in->decoded.raw.modrm.rm | (in->decoded.raw.rex.B << 3);
-	greg_t *reg = &uc->uc_mcontext.gregs[emulate_register(number)];
+	greg_t *reg = &uc->uc_mcontext.gregs[register_index(number)];
 
 	if (in->decoded.opcode & EMULATE_MOV_TO) {
 		if ((uint64_t)*reg > CR8_MAX)

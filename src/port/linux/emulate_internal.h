@@ -41,9 +41,7 @@ struct emulate_code {
 	ZydisDecoderContext context;
 };
 
-/* emulate.c: the general register of an encoded number 0..15, as an index into gregs. */
-int emulate_register(unsigned number);
-/* MOV to or from a control or debug register, and the register's number 0..15. */
+/* emulate.c: MOV to or from a control or debug register, and the register's number 0..15. */
 bool emulate_is_mov_cr(const ZydisDecodedInstruction *decoded);
 unsigned emulate_mov_cr_number(const struct emulate_code *in);
 
