@@ -19,6 +19,7 @@
 #include "ex/ex.h"
 #include "ke/ke.h"
 #include "ldr/ldr_internal.h"
+#include "mm/mm.h"
 #include "port/port.h"
 
 #define COOKIE_DEFAULT 0x00002b992ddfa232u
@@ -300,6 +301,25 @@ static bool protect(struct ldr_image *image, const struct ldr_pe *pe)
 	return true;
 }
 
+/* What mm makes inaccessible while the IRQL is high (DEF-337). */
+static bool tell_sections(const struct ldr_image *image)
+{
+	for (uint32_t i = 0; i < image->section_count; i++) {
+		const struct ldr_section *section = &image->sections[i];
+		struct mm_section whole = {
+			.image_base = image->base,
+			.base = (void *)(image->base + section->own_rva),
+			.size = section->own_size,
+			.protection = section->protection,
+			.pageable = section->pageable,
+			.name = section->name,
+		};
+		if (section->own_size && !mm_section_add(&whole))
+			return false;
+	}
+	return true;
+}
+
 /* Maps, binds and protects image->base..; on failure the caller takes the pages back. */
 static NTSTATUS fill(struct ldr_load *load, const struct ldr_pe_load_config *config)
 {
@@ -317,7 +337,7 @@ static NTSTATUS fill(struct ldr_load *load, const struct ldr_pe_load_config *con
 	status = ldr_bind(load);
 	if (!NT_SUCCESS(status))
 		return status;
-	if (!protect(image, &load->pe) || !ldr_missing_seal(image))
+	if (!protect(image, &load->pe) || !ldr_missing_seal(image) || !tell_sections(image))
 		return refuse_text(load, STATUS_INSUFFICIENT_RESOURCES, no_memory);
 	return ldr_dependencies_initialize(load);
 }
@@ -372,6 +392,7 @@ static NTSTATUS load_locked(struct ldr_load *load)
 	return STATUS_SUCCESS;
 
 cancel:
+	mm_section_remove_image(load->image->base);
 	ldr_dependencies_release(load->image);
 	ldr_missing_free(load->image, true);
 	ldr_arena_cancel(base, load->image->size);

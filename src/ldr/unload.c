@@ -12,6 +12,7 @@
  */
 #include "ex/ex.h"
 #include "ldr/ldr_internal.h"
+#include "mm/mm.h"
 #include "port/port.h"
 
 static bool overlaps(const struct ldr_section *section, uint32_t rva, uint64_t size)
@@ -74,6 +75,7 @@ void ldr_image_discard_init(struct ldr_image *image)
 			continue;
 		/* Pairs with the acquire of whoever explains a fault there. */
 		atomic_store_explicit(&section->discarded, true, memory_order_release);
+		mm_section_remove((void *)(image->base + section->own_rva));
 		port_pages_decommit((void *)(image->base + section->own_rva), section->own_size);
 	}
 	ldr_unlock();
@@ -107,6 +109,7 @@ NTSTATUS ldr_image_unload(struct ldr_image *image)
 		ldr_modules_remove(image);
 		/* Before the pages go: who faults in them then sees why. */
 		atomic_store_explicit(&image->state, LDR_UNLOADED, memory_order_release);
+		mm_section_remove_image(image->base);
 		port_pages_decommit((void *)image->base, image->size);
 		ldr_missing_free(image, false);
 		ldr_dependencies_release(image);

@@ -289,3 +289,46 @@ const char *fake_protection(uint64_t address)
 	fclose(maps);
 	return protection;
 }
+
+/* ---- mm: remembers what it was told ---- */
+
+#include "mm/mm.h"
+
+unsigned fake_sections, fake_pageable_sections;
+static struct mm_section sections[256];
+
+bool mm_section_add(const struct mm_section *section)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		if (sections[i].size)
+			continue;
+		sections[i] = *section;
+		fake_sections++;
+		fake_pageable_sections += section->pageable;
+		return true;
+	}
+	return false;
+}
+
+static void forget(struct mm_section *section)
+{
+	fake_sections--;
+	fake_pageable_sections -= section->pageable;
+	section->size = 0;
+}
+
+void mm_section_remove(void *base)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		if (sections[i].size && sections[i].base == base)
+			forget(&sections[i]);
+	}
+}
+
+void mm_section_remove_image(uint64_t image_base)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		if (sections[i].size && sections[i].image_base == image_base)
+			forget(&sections[i]);
+	}
+}

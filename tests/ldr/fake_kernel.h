@@ -46,3 +46,6 @@ void NTAPI fake_bugcheckex(void);
 uint64_t NTAPI fake_halsendnmi(uint64_t argument);
 void NTAPI fake_checked(void);
 extern int fake_variable;
+
+/* Sections that mm knows of. */
+extern unsigned fake_sections, fake_pageable_sections;

@@ -211,8 +211,12 @@ static void def335_def336_init_is_discarded(void **state)
 			 PORT_READ | PORT_EXECUTE);
 	assert_false(atomic_load(&init->discarded));
 	*(uint64_t *)(image->base + DATA + 0x100) = 77;
+	unsigned told = fake_sections;
+	assert_true(told > 3);
+	assert_int_equal(fake_pageable_sections, 1);
 
 	ldr_image_discard_init(image);
+	assert_int_equal(fake_sections, told - 2); /* INIT and .reloc */
 	assert_true(atomic_load(&init->discarded));
 	assert_string_equal(fake_protection(image->base + INIT), "---");
 	assert_string_equal(fake_protection(image->base + RELOC), "---");
@@ -220,6 +224,7 @@ static void def335_def336_init_is_discarded(void **state)
 	assert_int_equal(u64_at(image, DATA + 0x100), 77);
 	ldr_image_discard_init(image);
 	unload(image);
+	assert_int_equal(fake_sections, 0);
 }
 
 /* Pages that no section covers: between two sections, and behind the last. */
