@@ -238,6 +238,7 @@ double baseline_urcu_busy(unsigned count)
 {
 	uint64_t until = bench_now() + BENCH_BATCH_NS;
 	for (unsigned i = 0; i < count && bench_now() < until; i++) {
+		usleep(1000); /* as in kernel_deregister_busy */
 		uint64_t begin = bench_now();
 		synchronize_rcu();
 		bench_record(bench_now() - begin);
