@@ -67,15 +67,6 @@ static bool equal_with(struct ldr_pe_text text, const char *name, const char *ex
 	       equal((struct ldr_pe_text){.bytes = name + text.length, .length = 4}, extension);
 }
 
-static bool has_extension(struct ldr_pe_text text)
-{
-	for (uint32_t i = 0; i < text.length; i++) {
-		if (text.bytes[i] == '.')
-			return true;
-	}
-	return false;
-}
-
 /* Extensions that a module name stands for, in order; the first is the name as it is. */
 static const char *const extensions[] = {"", ".sys", ".dll", ".exe"};
 enum { EXTENSIONS = sizeof(extensions) / sizeof(extensions[0]) };
@@ -84,7 +75,7 @@ static bool means(struct ldr_pe_text text, const char *name, int extension)
 {
 	if (extension == 0)
 		return equal(text, name);
-	return !has_extension(text) && equal_with(text, name, extensions[extension]);
+	return equal_with(text, name, extensions[extension]);
 }
 
 bool ldr_kernel_module(struct ldr_pe_text name, enum ddi_module *module)

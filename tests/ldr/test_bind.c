@@ -294,7 +294,7 @@ static void def321_allowed_missing_imports_stop_when_called(void **state)
 
 static void def322_forwarders_are_followed(void **state)
 {
-	struct ldr_image *library, *image;
+	struct ldr_image *library, *dotted, *image;
 	struct image file;
 	size_t blocks;
 
@@ -332,6 +332,15 @@ static void def322_forwarders_are_followed(void **state)
 	put64(&file, image_offset(DELAY_LOOKUP), 0x8000000000000006u);
 	assert_int_equal(try_load(&file, "nmi.sys", false, &image),
 			 STATUS_DRIVER_ORDINAL_NOT_FOUND);
+	/* A forwarder names its module without extension, dots or not. */
+	loadable(&file);
+	put32(&file, image_offset(EXPORTS + 16), 17);
+	dotted = load(&file, "lib.v2.dll");
+	importing(&file, "lib.sys", "Gamma"); /* to lib.v2.#17 */
+	image = load(&file, "nmi.sys");
+	assert_int_equal(u64_at(image, DELAY_SLOTS), dotted->base + TEXT + 0x20);
+	unload(image);
+	unload(dotted);
 	importing(&file, "lib.sys", "Omega");
 	assert_int_equal(try_load(&file, "nmi.sys", false, &image),
 			 STATUS_DRIVER_ENTRYPOINT_NOT_FOUND);
