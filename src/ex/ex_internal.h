@@ -6,3 +6,8 @@
 
 NTSTATUS ex_work_initialize(void);
 NTSTATUS ex_callbacks_initialize(void);
+
+/* SLISTs: what the exports of these lists do. Any IRQL. */
+PSLIST_ENTRY NTAPI ex_slist_pop(PSLIST_HEADER ListHead);
+PSLIST_ENTRY NTAPI ex_slist_push(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry);
+PSLIST_ENTRY NTAPI ex_slist_flush(PSLIST_HEADER ListHead);
