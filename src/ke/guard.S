@@ -11,6 +11,7 @@
 /* bool ke_guard_copy(void *to, const void *from, size_t size) */
 	.balign 16
 ke_guard_copy:
+	.cfi_startproc
 	cmpq $8, %rdx
 	jne 1f
 ke_guard_begin:
@@ -25,11 +26,13 @@ ke_guard_end:
 ke_guard_failed:
 	xorl %eax, %eax
 	ret
+	.cfi_endproc
 	.size ke_guard_copy, . - ke_guard_copy
 
 /* uint64_t ke_guard_recover(uint64_t rip) */
 	.balign 16
 ke_guard_recover:
+	.cfi_startproc
 	xorl %eax, %eax
 	leaq ke_guard_begin(%rip), %rdx
 	cmpq %rdx, %rdi
@@ -39,6 +42,7 @@ ke_guard_recover:
 	jae 1f
 	leaq ke_guard_failed(%rip), %rax
 1:	ret
+	.cfi_endproc
 	.size ke_guard_recover, . - ke_guard_recover
 
 	.section .note.GNU-stack, "", @progbits

@@ -29,7 +29,6 @@ struct ke_walk {
 	const struct ke_call_record *record; /* newest one not passed yet */
 	uint64_t low, high;                  /* of the stack that it is on */
 	unsigned frames;
-	bool unsure;  /* RBP need not be this function's frame */
 	bool nowhere; /* RIP is no code */
 	bool begun, ended;
 };

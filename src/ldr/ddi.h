@@ -61,8 +61,4 @@ const struct ddi *ddi_from_entry(uint64_t address);
 /* The DDI that the call instruction before this return address in a driver calls, through its
  * import table; 0: unknown. NMI-safe. */
 const struct ddi *ddi_called_before(uint64_t return_address);
-
-/* The code of entry stubs: there RBP is the driver's and the return address on top of the stack
- * (ldr/ddi_stub.S). */
-extern const uint8_t ddi_stubs_begin[], ddi_stubs_end[];
 #endif

@@ -6,8 +6,7 @@
  *     ddi_checked_NAME  a stub that looks at the IRQL first; out of range, it calls vf_ddi_entry
  *
  * A stub changes neither the stack nor an argument register (RCX, RDX, R8, R9, XMM0-3) before it jumps on; RAX, R10 and
- * R11 are free at a call. So an NMI that hits a stub finds the return address on top of the stack. The way to
- * vf_ddi_entry is in the end of this file.
+ * R11 are free at a call. The way to vf_ddi_entry is in the end of this file.
  *
  * Rows are numbered in the order of the table; ddi.c counts in the same order.
  */
@@ -23,9 +22,9 @@
 #include "ldr/ddi.h"
 
 	.text
-	.globl ddi_stubs_begin, ddi_stubs_end
 	.balign 16
-ddi_stubs_begin:
+ddi_stubs:
+	.cfi_startproc	/* for all stubs: they do not move the stack */
 	.set index, 0
 
 	.macro ddi_checks name, target, min, max, flags
@@ -76,8 +75,8 @@ ddi_entry_\name:
 #define DDI_DATA(name, module, version) .set index, index + 1;
 #include "ldr/ddi.def"
 
+	.cfi_endproc
 	.balign 16
-ddi_stubs_end:
 
 /*
  * The IRQL of a call is not allowed: vf_ddi_entry(index in R10D, return address), then on to RAX. The C function is SysV's, so
@@ -85,8 +84,12 @@ ddi_stubs_end:
  */
 	.type ddi_violation, @function
 ddi_violation:
+	.cfi_startproc
 	pushq %rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbp, -16
 	movq %rsp, %rbp
+	.cfi_def_cfa_register %rbp
 	pushq %rax
 	pushq %rcx
 	pushq %rdx
@@ -115,7 +118,10 @@ ddi_violation:
 	popq %rcx
 	popq %rax
 	popq %rbp
+	.cfi_def_cfa %rsp, 8
+	.cfi_restore %rbp
 	jmp *%rax
+	.cfi_endproc
 	.size ddi_violation, . - ddi_violation
 
 	.section .note.GNU-stack, "", @progbits

@@ -8,8 +8,7 @@
  *
  * Stack, downwards: return address | RBP | record, 0x110 | 12 stack arguments, 0x60 | home space, 0x20.
  *
- * NMI at any instruction: until the record is linked, and after it is unlinked, a stack walk finds the driver by the frame
- * pointer (before `mov`, after `leave`: by the code bytes, see without_frame in ldr/walk.c). A record is complete before it is
+ * NMI at any instruction: a stack walk goes through the thunk by its call frame information. A record is complete before it is
  * linked. An NMI links and unlinks its own record above ours, so our read and write of the list need not be one.
  */
 #define THREAD_OFFSET  0x188 /* struct ke_processor.current */
@@ -38,8 +37,12 @@
 	.type ddi_thunk, @function
 	.balign 16
 ddi_thunk:
+	.cfi_startproc
 	pushq %rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbp, -16
 	movq %rsp, %rbp
+	.cfi_def_cfa_register %rbp
 	subq $0x190, %rsp
 	movq %rbx, RBX(%rbp)
 	movq %rsi, RSI(%rbp)
@@ -88,7 +91,10 @@ ddi_thunk:
 	movq PREVIOUS(%rbp), %r11
 	movq %r11, RECORDS_OFFSET(%r10)
 	leave
+	.cfi_def_cfa %rsp, 8
+	.cfi_restore %rbp
 	ret
+	.cfi_endproc
 	.size ddi_thunk, . - ddi_thunk
 
 	.section .note.GNU-stack, "", @progbits

@@ -10,6 +10,7 @@
 	.type RtlCaptureContext, @function
 	.balign 16
 RtlCaptureContext:
+	.cfi_startproc
 	movl $0x10000f, 0x30(%rcx)	/* ContextFlags: control, integer, segments, floating point */
 	movq %rax, 0x78(%rcx)
 	movq %rcx, 0x80(%rcx)
@@ -31,7 +32,9 @@ RtlCaptureContext:
 	movq (%rsp), %rax
 	movq %rax, 0xf8(%rcx)
 	pushfq
+	.cfi_adjust_cfa_offset 8
 	popq %rax
+	.cfi_adjust_cfa_offset -8
 	movl %eax, 0x44(%rcx)
 	movw %cs, 0x38(%rcx)
 	movw %ds, 0x3a(%rcx)
@@ -43,6 +46,7 @@ RtlCaptureContext:
 	fxsave64 0x100(%rcx)
 	movq 0x78(%rcx), %rax
 	ret
+	.cfi_endproc
 	.size RtlCaptureContext, . - RtlCaptureContext
 
 /*
@@ -55,8 +59,11 @@ RtlCaptureContext:
 	.balign 16
 __chkstk:
 ___chkstk_ms:
+	.cfi_startproc
 	pushq %rcx
+	.cfi_adjust_cfa_offset 8
 	pushq %rax
+	.cfi_adjust_cfa_offset 8
 	leaq 24(%rsp), %rcx
 1:	cmpq $0x1000, %rax
 	jb 2f
@@ -67,8 +74,11 @@ ___chkstk_ms:
 2:	subq %rax, %rcx
 	testb $0, (%rcx)
 	popq %rax
+	.cfi_adjust_cfa_offset -8
 	popq %rcx
+	.cfi_adjust_cfa_offset -8
 	ret
+	.cfi_endproc
 	.size __chkstk, . - __chkstk
 
 	.section .note.GNU-stack, "", @progbits

@@ -2,13 +2,11 @@
 /*
  * Stack walks (ke/walk.h): for RtlCaptureStackBackTrace, NMI, crash and hang reports.
  *
- * In a driver's function the unwind data says where the caller is. In the core, which is compiled
- * with frame pointers, the chain of RBP leads to the frame that a driver called; where a call
- * record lies on the way, the record is exact and is followed instead: from a DDI to the driver
- * that called it, from an NMI or interrupt to what it interrupted. A walk may begin at any
- * instruction, also before a core function has set up its frame. Then the frame pointer is still
- * the caller's; the first instructions are recognised, and where that fails but a record shows that
- * driver frames must lie between, the stack is searched for a return address into a driver.
+ * In a driver's function the unwind data says where the caller is (ldr/unwind.c), in a function of
+ * the core its call frame information does (ldr/walk_core.c). Where neither leads on (a signal's
+ * frame, the entry of exception dispatch) the newest call record that is not below RSP says what
+ * was interrupted, or who called. Other code that a processor may be in, such as the host's memcpy,
+ * has no stack frame of its own when it is interrupted, or a frame pointer, or a small frame.
  *
  * Contexts: any IRQL, NMI too; no locks. All memory is read through ke_guard_copy, stack slots only
  * inside the stack that the walk is on, and every step goes up that stack; so a walk ends whatever
@@ -18,13 +16,13 @@
  */
 #include "ke/walk.h"
 #include "ke/guard.h"
-#include "ldr/ddi.h"
 #include "ldr/ldr.h"
 #include "ldr/unwind.h"
+#include "ldr/walk_core.h"
 #include "rtl/rtl.h"
 
 #define FRAMES_MAXIMUM 512
-#define SEARCH_MAXIMUM 16384 /* bytes of stack that are searched for a lost driver frame */
+#define SEARCH_MAXIMUM 1024 /* bytes of stack that are searched in code of the host */
 #define OTHER_STACK                                                                                \
 	65536 /* bytes above RSP that count as the stack when it is not the thread's own */
 
@@ -89,7 +87,6 @@ static void jump(struct ke_walk *walk, bool exact)
 		walk->regs.rip = original;
 	}
 	walk->exact = exact;
-	walk->unsure = exact;
 	walk->nowhere = false;
 	find_stack(walk);
 }
@@ -161,24 +158,11 @@ static bool follows_call(uint64_t address)
 	return false;
 }
 
-/* Look for the return address of a core function into a driver, from RSP up to `end`. */
-static bool search(struct ke_walk *walk, uint64_t end)
+/* True if code that we know may return there. */
+static bool is_return_address(uint64_t address)
 {
-	uint64_t at = walk->regs.rsp, value;
-
-	if (end - at > SEARCH_MAXIMUM) {
-		end = at + SEARCH_MAXIMUM;
-	}
-	for (; at < end && read_stack(walk, at, &value); at += 8) {
-		if (ldr_image_from_address(value) && follows_call(value)) {
-			walk->regs.rip = value;
-			walk->regs.rsp = at + 8;
-			walk->exact = false;
-			walk->unsure = false;
-			return true;
-		}
-	}
-	return false;
+	return (ldr_image_from_address(address) || ldr_walk_core_knows(address - 1)) &&
+	       follows_call(address);
 }
 
 /* Go on where a record says. False: the record is no place to go on (a barrier). */
@@ -209,92 +193,103 @@ static bool follow_record(struct ke_walk *walk, const struct ke_call_record *rec
 }
 
 /*
- * At an instruction of the core that has just been interrupted: recognise the first and last
- * instructions of a function, where RBP is the caller's.
+ * In code that nobody describes (the host's): the return address is on top of the stack, or RBP
+ * points below it; or it is the first near RSP that looks like one.
  */
-static bool without_frame(struct ke_walk *walk)
+static bool step_unknown(struct ke_walk *walk)
 {
-	uint64_t rip = walk->regs.rip, rsp = walk->regs.rsp, value;
-	uint8_t at[4], before = 0;
+	uint64_t rsp = walk->regs.rsp, rbp = walk->regs.rbp, value, next;
+	uint8_t code;
 
-	if (walk->nowhere || !ke_guard_copy(at, (const void *)rip, sizeof(at))) {
-		/* nowhere: a jump through a bad pointer; the caller is on top of the stack */
-		return read_stack(walk, rsp, &walk->regs.rip) && (walk->regs.rsp = rsp + 8);
-	}
-	(void)ke_guard_copy(&before, (const void *)(rip - 1), 1);
-	if (at[0] == 0x55 || at[0] == 0xc3 || (at[0] == 0xf3 && at[1] == 0x0f && at[2] == 0x1e) ||
-	    (rip >= (uint64_t)ddi_stubs_begin && rip < (uint64_t)ddi_stubs_end)) {
-		/* push %rbp; ret; endbr64; an entry stub */
-		return read_stack(walk, rsp, &walk->regs.rip) && (walk->regs.rsp = rsp + 8);
-	}
-	if (before == 0x55 && at[0] == 0x48 && at[1] == 0x89 && at[2] == 0xe5) {
-		/* push %rbp is done, mov %rsp,%rbp not */
-		if (!read_stack(walk, rsp, &value) || !read_stack(walk, rsp + 8, &walk->regs.rip)) {
-			return false;
-		}
-		walk->regs.rbp = value;
-		walk->regs.rsp = rsp + 16;
+	if (walk->exact && read_stack(walk, rsp, &value) &&
+	    (is_return_address(value) || walk->nowhere ||
+	     !ke_guard_copy(&code, (const void *)walk->regs.rip, 1))) {
+		walk->regs.rip = value;
+		walk->regs.rsp = rsp + 8;
 		return true;
+	}
+	if (rbp >= rsp && read_stack(walk, rbp, &next) && read_stack(walk, rbp + 8, &value) &&
+	    is_return_address(value)) {
+		walk->regs.rip = value;
+		walk->regs.rsp = rbp + 16;
+		walk->regs.rbp = next;
+		return true;
+	}
+	for (; walk->exact && rsp < walk->regs.rsp + SEARCH_MAXIMUM; rsp += 8) {
+		if (read_stack(walk, rsp, &value) && is_return_address(value)) {
+			walk->regs.rip = value;
+			walk->regs.rsp = rsp + 8;
+			return true;
+		}
 	}
 	return false;
 }
 
-static bool step_chain(struct ke_walk *walk)
-{
-	uint64_t rbp = walk->regs.rbp, next;
-
-	if (!read_stack(walk, rbp, &next) || !read_stack(walk, rbp + 8, &walk->regs.rip)) {
-		return false;
-	}
-	walk->regs.rsp = rbp + 16;
-	walk->regs.rbp = next;
-	walk->low = walk->regs.rsp;
-	return true;
-}
-
-static bool step_core(struct ke_walk *walk)
+/* Go on at the newest record that is a way on. */
+static bool step_record(struct ke_walk *walk)
 {
 	struct ke_call_record record;
 
-	if (walk->unsure && without_frame(walk)) {
-		walk->exact = false;
-		walk->unsure = false;
-		walk->low = walk->regs.rsp;
-		return true;
-	}
 	for (unsigned i = 0; i < FRAMES_MAXIMUM; i++) {
 		const struct ke_call_record *next =
 			ke_walk_record(walk->thread, walk->record, walk->regs.rsp);
-		uint64_t caller;
-		bool chain = read_stack(walk, walk->regs.rbp + 8, &caller) && caller != 0 &&
-			     on_stack(walk, walk->regs.rbp, 16);
 
-		walk->record = next;
-		if (!next || (chain && walk->regs.rbp < (uint64_t)next) ||
-		    !on_stack(walk, (uint64_t)next, sizeof(record))) {
-			if (walk->unsure && !chain) {
-				walk->unsure = false;
-				return search(walk, walk->high);
-			}
-			walk->exact = false;
-			walk->unsure = false;
-			return step_chain(walk);
-		}
-		/* The frame pointer leads past a record: is a driver's frame between? */
-		if (walk->unsure && search(walk, (uint64_t)next)) {
-			return true;
-		}
-		walk->unsure = false;
-		if (!ke_guard_copy(&record, next, sizeof(record))) {
+		if (!next || !ke_guard_copy(&record, next, sizeof(record))) {
 			return false;
 		}
 		walk->record = record.previous;
 		if (follow_record(walk, &record)) {
 			return true;
 		}
-		walk->regs.rsp = (uint64_t)next + sizeof(record);
 	}
 	return false;
+}
+
+/*
+ * A frame of the core has just been undone. If its callout record was in it, and was for an
+ * interrupt, go on at what was interrupted: the frames behind it are the host's way of delivering
+ * it.
+ */
+static void pass_interrupt(struct ke_walk *walk, uint64_t before)
+{
+	const struct ke_call_record *next = ke_walk_record(walk->thread, walk->record, before);
+	struct ke_call_record record;
+
+	if (next && (uint64_t)next >= before && (uint64_t)next < walk->regs.rsp &&
+	    ke_guard_copy(&record, next, sizeof(record)) && record.kind == KE_RECORD_INTERRUPT) {
+		walk->record = record.previous;
+		(void)follow_record(walk, &record);
+	}
+}
+
+/* In the handler of an interrupt that has called no driver: what it interrupted. */
+static bool step_interrupt(struct ke_walk *walk, uint64_t before)
+{
+	struct port_frame *frame = walk->thread->interrupt_frame;
+
+	if (!frame || (uint64_t)frame < before || !on_thread_stack(walk->thread, (uint64_t)frame) ||
+	    !on_thread_stack(walk->thread, before)) {
+		return false;
+	}
+	port_frame_read(frame, &walk->regs);
+	jump(walk, true);
+	return walk->regs.rsp > before;
+}
+
+static bool step_core(struct ke_walk *walk)
+{
+	uint64_t before = walk->regs.rsp;
+
+	if ((!walk->nowhere &&
+	     ldr_walk_core_step(&walk->regs, walk->exact, walk->low, walk->high)) ||
+	    step_unknown(walk)) {
+		walk->exact = false;
+		walk->nowhere = false;
+		walk->low = walk->regs.rsp;
+		pass_interrupt(walk, before);
+		return true;
+	}
+	return step_record(walk) || step_interrupt(walk, before);
 }
 
 static bool step_driver(struct ke_walk *walk)
@@ -314,7 +309,6 @@ static bool step_driver(struct ke_walk *walk)
 		good = ldr_unwind_leaf(&unwind);
 	}
 	walk->exact = false;
-	walk->unsure = false;
 	walk->low = walk->regs.rsp;
 	return good && walk->regs.rsp > before;
 }

@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "ke/bugcheck.h"
 #include "ke/guard.h"
 #include "ke/machine.h"
 #include "ldr/ddi.h"
@@ -29,7 +29,6 @@ struct _KTHREAD fake_thread;
 char fake_printed[65536];
 char fake_report[4096];
 unsigned fake_pass, fake_fail;
-struct fake_stop fake_stop;
 unsigned fake_entry_count;
 uint32_t fake_entry_row;
 uint64_t fake_entry_caller;
@@ -467,12 +466,38 @@ void ke_machine_freeze(uint64_t wait_ns)
 	(void)wait_ns;
 }
 
+/* Where a crashing process leaves its report. */
+static struct ketch_bugcheck *crash_report;
+
 void ke_machine_stop(enum ke_stop_reason reason)
 {
-	require(reason == KE_STOP_BUGCHECK && fake_stop.armed, ke_bugcheck_report()->text);
-	fake_stop.armed = false;
-	fake_processor.irql = PASSIVE_LEVEL;
-	longjmp(fake_stop.back, 1);
+	require(reason == KE_STOP_BUGCHECK && crash_report, ke_bugcheck_report()->text);
+	*crash_report = *ke_bugcheck_report();
+	_exit(fake_fail ? 99 : 42);
+}
+
+const struct ketch_bugcheck *fake_crash(void (*scenario)(void))
+{
+	static struct ketch_bugcheck copy;
+	int status;
+	pid_t child;
+
+	crash_report = mmap(NULL, sizeof(*crash_report), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	require(crash_report != MAP_FAILED, "report");
+	fflush(NULL);
+	fake_fail = 0;
+	child = fork();
+	require(child >= 0, "fork");
+	if (child == 0) {
+		scenario();
+		_exit(0);
+	}
+	require(waitpid(child, &status, 0) == child, "waitpid");
+	copy = *crash_report;
+	munmap(crash_report, sizeof(*crash_report));
+	crash_report = NULL;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 42 ? &copy : NULL;
 }
 
 bool mm_pageable_fault(uint64_t address, unsigned access, KIRQL irql)

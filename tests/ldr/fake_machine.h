@@ -7,9 +7,9 @@
 #pragma once
 
 #include <ntifs.h>
-#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "ke/bugcheck.h"
 #include "ke/callout.h"
 #include "ke/ke.h"
 #include "ldr/ldr.h"
@@ -40,12 +40,11 @@ extern unsigned fake_pass, fake_fail; /* lines that begin so */
 void fake_printed_clear(void);
 extern char fake_report[4096]; /* by ke_print */
 
-/* A bug check: set armed and setjmp(back) before it. Unexpected ones abort with words. */
-struct fake_stop {
-	jmp_buf back;
-	bool armed;
-};
-extern struct fake_stop fake_stop;
+/*
+ * Run `scenario` in a process of its own, which a bug check ends: its report, or 0 when it returned
+ * or died otherwise.
+ */
+const struct ketch_bugcheck *fake_crash(void (*scenario)(void));
 
 /* The verifier's entry check, as called. */
 extern unsigned fake_entry_count;

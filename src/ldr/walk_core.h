@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* walk_core.h: undo one frame of the core's own code, for ldr/walk.c. */
+#pragma once
+
+#include "port/port.h"
+
+/* True if the address is in code that ldr_walk_core_step knows. */
+bool ldr_walk_core_knows(uint64_t address);
+
+/*
+ * From a function of the core to its caller: RIP, RSP and nonvolatile registers. `exact`: RIP is
+ * about to execute; false: it is a return address. Stack slots outside [low, high) are not read.
+ * False: the code is not ours, or the stack is not what it should be; *regs is then unchanged. Any
+ * IRQL, NMI too; no locks; never faults.
+ */
+bool ldr_walk_core_step(struct port_regs *regs, bool exact, uint64_t low, uint64_t high);

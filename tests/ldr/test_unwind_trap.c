@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Traps and bug checks: the documented code and parameters of each, and a line that names what
+ * broke; stack walks from each instruction of the kernel that a driver calls. Arguments:
+ * unwind_faults.c's image.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <cmocka.h>
+
+#include "fake_machine.h"
+#include "ke/walk.h"
+#include "ldr/unwind.h"
+
+#define SYSTEM_ADDRESS 0x480000001234 /* above MmSystemRangeStart; nothing is there */
+
+static const char *file;
+static struct ldr_image *driver;
+static void *argument;
+
+static void *export(const char *name)
+{
+	fake_machine_handle();
+	return fake_image_symbol(driver, name);
+}
+
+static void load(void)
+{
+	driver = fake_image_load(file, false);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	load();
+	fake_processor.irql = PASSIVE_LEVEL;
+	fake_thread.system_thread = true;
+	fake_report[0] = 0;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fake_image_forget(driver);
+	return 0;
+}
+
+static void call(const char *name, void *value)
+{
+	((void(NTAPI *)(void *)) export(name))(value);
+}
+
+static bool in_export(uint64_t address, const char *name)
+{
+	uint64_t begin = (uint64_t)fake_image_symbol(driver, name);
+	struct ldr_function function;
+
+	if (ldr_function_find(address, &function) == LDR_FUNCTION_FOUND) {
+		return function.base + function.row.BeginAddress == begin;
+	}
+	return address >= begin && address < begin + 32;
+}
+
+#define assert_contains(text, part)                                                                \
+	do {                                                                                       \
+		if (!strstr(text, part))                                                           \
+			fail_msg("\"%s\" is not in \"%s\"", part, text);                           \
+	} while (0)
+
+/* ---- No handler ---- */
+
+static void read_null(void)
+{
+	call("fault_read", (void *)0x20);
+}
+
+static void test_unhandled_in_a_system_thread_DEF332(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(read_null);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x7e);
+	assert_string_equal(b->name, "SYSTEM_THREAD_EXCEPTION_NOT_HANDLED");
+	assert_int_equal(b->parameters[0], 0xc0000005);
+	assert_true(in_export(b->parameters[1], "fault_read"));
+	assert_true(b->parameters[2] && b->parameters[3]);
+	assert_true(b->registers_valid);
+	assert_int_equal(b->registers[16], b->parameters[1]);
+	assert_int_equal(b->address, b->parameters[1]);
+	assert_string_equal(b->driver, "faults.sys");
+	assert_contains(b->text, "read of 0x20 (a null pointer)");
+	assert_int_equal(b->irql, 0);
+	assert_true(b->frame_count >= 2);
+	assert_int_equal(b->frames[0].address, b->address);
+	assert_contains(b->frames[0].where, "faults.sys+0x");
+}
+
+static void read_null_as_user(void)
+{
+	fake_thread.system_thread = false;
+	read_null();
+}
+
+static void divide_as_user(void)
+{
+	static volatile LONG zero;
+
+	fake_thread.system_thread = false;
+	call("fault_divide", (void *)&zero);
+}
+
+static void test_unhandled_in_a_user_thread_DEF33(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(read_null_as_user);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x50);
+	assert_int_equal(b->parameters[0], 0x20);
+	assert_int_equal(b->parameters[1], 0);
+	assert_true(in_export(b->parameters[2], "fault_read"));
+	b = fake_crash(divide_as_user);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x1e);
+	assert_int_equal(b->parameters[0], 0xc0000094);
+}
+
+static void write_system(void)
+{
+	call("fault_write", (void *)SYSTEM_ADDRESS);
+}
+
+static void write_read_only(void)
+{
+	assert_int_equal(mprotect((void *)driver->base, 4096, PROT_READ), 0);
+	call("fault_write", (void *)(driver->base + 16));
+}
+
+static void execute_data(void)
+{
+	assert_int_equal(mprotect((void *)driver->base, 4096, PROT_READ), 0);
+	call("fault_call", (void *)(driver->base + 16));
+}
+
+static void test_system_addresses(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(write_system);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x50);
+	assert_int_equal(b->parameters[0], SYSTEM_ADDRESS);
+	assert_int_equal(b->parameters[1], 2);
+	assert_true(in_export(b->parameters[2], "fault_write"));
+	b = fake_crash(write_read_only);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xbe);
+	assert_int_equal(b->parameters[0], driver->base + 16);
+	b = fake_crash(execute_data);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xfc);
+}
+
+static void read_at_dispatch(void)
+{
+	fake_processor.irql = DISPATCH_LEVEL;
+	call("fault_write", (void *)0x30);
+}
+
+static void call_null_at_dispatch(void)
+{
+	fake_processor.irql = DISPATCH_LEVEL;
+	call("fault_call", 0);
+}
+
+static void test_page_faults_at_dispatch_VER35(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(read_at_dispatch);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xd1);
+	assert_int_equal(b->parameters[0], 0x30);
+	assert_int_equal(b->parameters[1], DISPATCH_LEVEL);
+	assert_int_equal(b->parameters[2], 1);
+	assert_true(in_export(b->parameters[3], "fault_write"));
+	assert_int_equal(b->irql, DISPATCH_LEVEL);
+	b = fake_crash(call_null_at_dispatch);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xd1);
+	assert_int_equal(b->parameters[2], 8);
+	assert_true(in_export(b->address, "fault_call"));
+}
+
+static void nmi_reads(struct port_frame *frame)
+{
+	struct ke_call_record record;
+
+	ke_callout_begin(&record, frame);
+	((void(NTAPI *)(void *)) export("fault_read"))((void *)0x40);
+}
+
+static void fault_in_nmi(void)
+{
+	fake_nmi = nmi_reads;
+	fake_machine_handle();
+	raise(SIGUSR1);
+}
+
+static void test_page_fault_in_an_nmi_NMI36(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(fault_in_nmi);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xd1);
+	assert_int_equal(b->parameters[0], 0x40);
+	assert_int_equal(b->parameters[1], 15);
+	assert_contains(b->text, "NMI callback");
+}
+
+static void fast_fail(void)
+{
+	call("fault_fast_fail", (void *)3);
+}
+
+static void test_fast_fail_DEF328(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(fast_fail);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x139);
+	assert_int_equal(b->parameters[0], 3);
+	assert_true(in_export(b->address, "fault_fast_fail"));
+	assert_contains(b->text, "list entry");
+}
+
+static void breakpoint(void)
+{
+	call("fault_breakpoint", 0);
+}
+
+static void test_breakpoint_without_handler(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(breakpoint);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x7e);
+	assert_int_equal(b->parameters[0], 0x80000003);
+	assert_int_equal(*(uint8_t *)b->parameters[1], 0xcc);
+}
+
+static void recurse(void)
+{
+	call("fault_recurse", 0);
+}
+
+static void test_stack_overflow(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(recurse);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x7f);
+	assert_int_equal(b->parameters[0], 8);
+	assert_int_equal(b->frame_count, 64);
+	assert_true(in_export(b->frames[10].address, "fault_recurse"));
+}
+
+static void call_unloaded(void)
+{
+	call("fault_call", argument);
+}
+
+static void test_unloaded_driver_VER39(void **state)
+{
+	struct ldr_image *first = driver;
+	const struct ketch_bugcheck *b;
+
+	(void)state;
+	argument = export("fault_breakpoint");
+	load();
+	atomic_store(&first->state, LDR_UNLOADED);
+	assert_int_equal(mprotect((void *)first->base, first->size, PROT_NONE), 0);
+	b = fake_crash(call_unloaded);
+	fake_image_forget(first);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xce);
+	assert_int_equal(b->parameters[0], (uint64_t)argument);
+	assert_int_equal(b->parameters[1], 8);
+	assert_string_equal(b->driver, "faults.sys");
+	assert_contains(b->text, "faults.sys was unloaded");
+	/* the caller's frame is found */
+	assert_true(in_export(b->frames[1].address, "fault_call"));
+}
+
+static void test_discarded_init_DEF336(void **state)
+{
+	static struct ldr_section init = {.name = "INIT", .discardable = true};
+	const struct ketch_bugcheck *b;
+	uint64_t page = (driver->base + driver->size - 1) & ~4095ull;
+
+	(void)state;
+	atomic_store(&init.discarded, true);
+	fake_section = &init;
+	argument = (void *)(page + 8);
+	assert_int_equal(mprotect((void *)page, 4096, PROT_NONE), 0);
+	b = fake_crash(call_unloaded);
+	fake_section = 0;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x50);
+	assert_int_equal(b->parameters[0], page + 8);
+	assert_int_equal(b->parameters[1], 0x10);
+	assert_contains(b->text, "call into discarded INIT section of faults.sys");
+}
+
+/* ---- The kernel gets a bad pointer ---- */
+
+static void set_event(void)
+{
+	call("fault_set_event", (void *)SYSTEM_ADDRESS);
+}
+
+static void set_event_at_dispatch(void)
+{
+	fake_processor.irql = DISPATCH_LEVEL;
+	set_event();
+}
+
+static void test_bad_pointer_to_a_ddi(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(set_event);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0x50);
+	assert_true(in_export(b->address, "fault_set_event"));
+	assert_contains(b->text, "passed to KeSetEvent by faults.sys+0x");
+	b = fake_crash(set_event_at_dispatch);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xa);
+	assert_int_equal(b->parameters[1], DISPATCH_LEVEL);
+	assert_true(in_export(b->address, "fault_set_event"));
+}
+
+static void copy_at_dispatch(void)
+{
+	fake_processor.irql = DISPATCH_LEVEL;
+	fake_machine_handle();
+	((NTSTATUS(NTAPI *)(void *, void *, SIZE_T)) export("try_copy"))((void *)SYSTEM_ADDRESS,
+									 &argument, 8);
+}
+
+/* DDI_FAULT: raised in the driver at its call. */
+static void test_fault_in_memcpy_is_an_exception(void **state)
+{
+	NTSTATUS(NTAPI * try_copy)(void *, const void *, SIZE_T) = export("try_copy");
+	const struct ketch_bugcheck *b;
+	uint64_t to = 0, from = 77;
+
+	(void)state;
+	assert_int_equal(try_copy(&to, &from, 8), 0);
+	assert_int_equal(to, 77);
+	assert_int_equal(try_copy((void *)0x50, &from, 8), STATUS_ACCESS_VIOLATION);
+	assert_int_equal(try_copy(&to, (void *)SYSTEM_ADDRESS, 8), STATUS_ACCESS_VIOLATION);
+	assert_null(fake_thread.records);
+	b = fake_crash(copy_at_dispatch);
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xa);
+	assert_contains(b->text, "passed to memcpy by");
+}
+
+/* ---- With a handler ---- */
+
+static void test_handled_traps_DEF332(void **state)
+{
+	NTSTATUS(NTAPI * try_call)(void *, void *) = export("try_call");
+	volatile LONG zero = 0;
+
+	(void)state;
+	assert_int_equal(try_call(export("fault_read"), (void *)SYSTEM_ADDRESS),
+			 STATUS_ACCESS_VIOLATION);
+	fake_processor.irql = APC_LEVEL;
+	assert_int_equal(try_call(export("fault_read"), (void *)8), STATUS_ACCESS_VIOLATION);
+	fake_processor.irql = DISPATCH_LEVEL;
+	assert_int_equal(try_call(export("fault_divide"), (void *)&zero),
+			 STATUS_INTEGER_DIVIDE_BY_ZERO);
+	fake_processor.irql = PASSIVE_LEVEL;
+	assert_int_equal(try_call(export("fault_breakpoint"), 0), STATUS_BREAKPOINT);
+	assert_null(fake_thread.records);
+}
+
+static void test_privileged_instruction_is_reported_DEF26(void **state)
+{
+	NTSTATUS(NTAPI * try_call)(void *, void *) = export("try_call");
+
+	(void)state;
+	assert_int_equal(try_call(export("fault_privileged"), 0), STATUS_PRIVILEGED_INSTRUCTION);
+	assert_contains(fake_report, "rdmsr");
+	assert_contains(fake_report, "faults.sys+0x");
+}
+
+static void test_pageable_memory_is_brought_in_DEF337(void **state)
+{
+	volatile uint64_t *page = mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	fake_pageable_once = true;
+	call("fault_write", (void *)page);
+	assert_int_equal(*page, 1);
+	munmap((void *)page, 4096);
+}
+
+/* ---- Bug check callbacks ---- */
+
+static KBUGCHECK_CALLBACK_RECORD records[4];
+static KBUGCHECK_REASON_CALLBACK_RECORD reason_record;
+static char order[16];
+
+static VOID NTAPI note(PVOID buffer, ULONG length)
+{
+	assert_true(ke_irql() == HIGH_LEVEL);
+	fake_fail |= length != 7;
+	strcat(order, buffer);
+}
+
+static VOID NTAPI crash_in_callback(PVOID buffer, ULONG length)
+{
+	note(buffer, length);
+	((void(NTAPI *)(void *)) export("fault_read"))((void *)0x10);
+}
+
+static VOID NTAPI note_reason(KBUGCHECK_CALLBACK_REASON reason,
+			      PKBUGCHECK_REASON_CALLBACK_RECORD record, PVOID data, ULONG size)
+{
+	strcat(order, "R");
+	fake_fail |= reason != KbCallbackSecondaryDumpData || record != &reason_record ||
+		     size != sizeof(KBUGCHECK_SECONDARY_DUMP_DATA) || !data ||
+		     strcmp(order, "DCAR") != 0;
+	if (fake_fail) {
+		fprintf(stderr, "order %s\n", order);
+	}
+}
+
+static void with_callbacks(void)
+{
+	static UCHAR component[] = "test";
+
+	for (unsigned i = 0; i < 4; i++) {
+		KeInitializeCallbackRecord(&records[i]);
+	}
+	KeInitializeCallbackRecord(&reason_record);
+	KeRegisterBugCheckReasonCallback(&reason_record, note_reason, KbCallbackSecondaryDumpData,
+					 component);
+	KeRegisterBugCheckCallback(&records[0], note, "A", 7, component);
+	KeRegisterBugCheckCallback(&records[1], note, "B", 7, component);
+	KeRegisterBugCheckCallback(&records[2], crash_in_callback, "C", 7, component);
+	KeRegisterBugCheckCallback(&records[3], note, "D", 7, component);
+	records[1].Buffer = "X"; /* overwritten: the checksum is wrong, it is not called */
+	call("fault_bug_check", 0);
+}
+
+static void test_bug_check_callbacks_PLT56_PLT57(void **state)
+{
+	const struct ketch_bugcheck *b = fake_crash(with_callbacks);
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(b->code, 0xdead);
+	assert_string_equal(b->name, "");
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(b->parameters[i], i + 1);
+	}
+	assert_true(in_export(b->address, "fault_bug_check"));
+	assert_string_equal(b->driver, "faults.sys");
+}
+
+static void test_registration_of_callbacks_PLT57(void **state)
+{
+	(void)state;
+	KeInitializeCallbackRecord(&records[0]);
+	assert_false(KeDeregisterBugCheckCallback(&records[0]));
+	assert_true(KeRegisterBugCheckCallback(&records[0], note, 0, 0, 0));
+	assert_false(KeRegisterBugCheckCallback(&records[0], note, 0, 0, 0));
+	records[0].State = BufferEmpty; /* initialised again while it is in the list */
+	assert_false(KeRegisterBugCheckCallback(&records[0], note, 0, 0, 0));
+	records[0].State = BufferInserted;
+	assert_true(KeDeregisterBugCheckCallback(&records[0]));
+	assert_false(KeDeregisterBugCheckCallback(&records[0]));
+	KeInitializeCallbackRecord(&reason_record);
+	assert_false(KeRegisterBugCheckReasonCallback(&reason_record, note_reason,
+						      KbCallbackInvalid, 0));
+	assert_true(
+		KeRegisterBugCheckReasonCallback(&reason_record, note_reason, KbCallbackDumpIo, 0));
+	assert_true(KeDeregisterBugCheckReasonCallback(&reason_record));
+}
+
+/* ---- Walks ---- */
+
+static unsigned walk_steps, walk_wrong, walk_depth;
+static char walk_first[256];
+static const char *const walk_names[] = {"calls", "calls_inner", "calls_through", "callback"};
+static struct {
+	const char *name;
+	uint64_t slot; /* of the return address */
+} walk_active[8];
+
+/* Keep account of which functions of the driver are active. */
+static void walk_account(const struct port_regs *regs)
+{
+	while (walk_depth && regs->rsp > walk_active[walk_depth - 1].slot) {
+		walk_depth--;
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		if (regs->rip == (uint64_t)fake_image_symbol(driver, walk_names[i])) {
+			walk_active[walk_depth].name = walk_names[i];
+			walk_active[walk_depth++].slot = regs->rsp;
+		}
+	}
+}
+
+static void walk_step(const struct port_regs *regs, const uint8_t *fxsave)
+{
+	uint64_t found[8] = {0};
+	unsigned frames = 0;
+	struct ke_walk walk;
+	bool good;
+
+	(void)fxsave;
+	walk_account(regs);
+	if (walk_depth == 0) {
+		return;
+	}
+	walk_steps++;
+	ke_walk_begin(&walk, &fake_thread, regs);
+	while (frames < 8 && ke_walk_next(&walk)) {
+		/* but for the linker's jump to an import */
+		if (walk.image && memcmp((void *)walk.address, "\xff\x25", 2) != 0) {
+			found[frames++] = walk.address;
+		}
+	}
+	good = frames == walk_depth;
+	for (unsigned i = 0; good && i < frames; i++) {
+		good = in_export(found[i], walk_active[walk_depth - 1 - i].name);
+	}
+	if (!good && walk_wrong++ == 0) {
+		snprintf(walk_first, sizeof(walk_first),
+			 "%s 0x%lx: %u frames instead of %u, +0x%lx",
+			 ldr_image_from_address(regs->rip) ? "driver" : "core",
+			 (unsigned long)regs->rip, frames, walk_depth,
+			 (unsigned long)(found[0] - driver->base));
+	}
+}
+
+static void walk_through(const char *name, bool checked)
+{
+	static KEVENT event;
+	static uint64_t buffer[4];
+	void(NTAPI * routine)(void *, void *);
+
+	fake_image_forget(driver);
+	driver = fake_image_load(file, checked);
+	routine = export(name);
+	routine(&event, buffer); /* the host's linker has bound what the kernel calls then */
+	walk_steps = walk_wrong = walk_depth = 0;
+	fake_step = walk_step;
+	fake_step_on();
+	routine(&event, buffer);
+	fake_step_off();
+	fake_step = 0;
+	print_message("%s: %u instructions\n", name, walk_steps);
+	if (walk_wrong) {
+		fail_msg("%u wrong; the first: %s", walk_wrong, walk_first);
+	}
+	assert_true(walk_steps > 500);
+}
+
+/* Where an NMI may hit: in the driver, in stubs and thunks, in functions of the kernel of all
+ * kinds. */
+static void test_walk_from_every_instruction_DEF213(void **state)
+{
+	(void)state;
+	walk_through("calls", false);
+	walk_through("calls", true);
+	walk_through("calls_through", false);
+	walk_through("calls_through", true);
+}
+
+/* From an NMI's stack to what it interrupted. */
+static unsigned nmi_frames;
+static PVOID nmi_trace[16];
+
+static void nmi_captures(struct port_frame *frame)
+{
+	USHORT(NTAPI * trace)(ULONG, PVOID *) = export("capture");
+	struct ke_call_record record;
+
+	ke_callout_begin(&record, frame);
+	nmi_frames = trace(16, nmi_trace);
+	ke_callout_end(&record);
+}
+
+static void NTAPI raise_nmi(void *context)
+{
+	(void)context;
+	raise(SIGUSR1);
+}
+
+static void test_back_trace_in_an_nmi_DEF213(void **state)
+{
+	(void)state;
+	fake_nmi = nmi_captures;
+	call("fault_call", raise_nmi);
+	fake_nmi = 0;
+	assert_int_equal(nmi_frames, 2);
+	assert_true(in_export((uint64_t)nmi_trace[0], "capture"));
+	assert_true(in_export((uint64_t)nmi_trace[1], "fault_call"));
+	assert_null(fake_thread.records);
+}
+
+static int run(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_unhandled_in_a_system_thread_DEF332),
+		TEST(test_unhandled_in_a_user_thread_DEF33),
+		TEST(test_system_addresses),
+		TEST(test_page_faults_at_dispatch_VER35),
+		TEST(test_page_fault_in_an_nmi_NMI36),
+		TEST(test_fast_fail_DEF328),
+		TEST(test_breakpoint_without_handler),
+		TEST(test_stack_overflow),
+		TEST(test_unloaded_driver_VER39),
+		TEST(test_discarded_init_DEF336),
+		TEST(test_bad_pointer_to_a_ddi),
+		TEST(test_fault_in_memcpy_is_an_exception),
+		TEST(test_handled_traps_DEF332),
+		TEST(test_privileged_instruction_is_reported_DEF26),
+		TEST(test_pageable_memory_is_brought_in_DEF337),
+		TEST(test_bug_check_callbacks_PLT56_PLT57),
+		TEST(test_registration_of_callbacks_PLT57),
+		TEST(test_walk_from_every_instruction_DEF213),
+		TEST(test_back_trace_in_an_nmi_DEF213),
+	};
+
+	return cmocka_run_group_tests(tests, 0, 0);
+}
+
+int main(int argc, char **argv)
+{
+	file = argc > 1 ? argv[1] : "";
+	return fake_machine_run(run);
+}
