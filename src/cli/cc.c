@@ -166,7 +166,7 @@ static void add_target(struct build *b, struct words *clang, bool cxx)
 		"--target=x86_64-pc-windows-msvc",
 		"-fms-extensions",
 		"-fms-compatibility-version=19.29",
-		"-ffreestanding",
+		"-ffreestanding", "-fasynchronous-unwind-tables",
 		"-fno-builtin-printf",
 		"-mno-stack-arg-probe",
 		"-D_AMD64_",

@@ -67,14 +67,14 @@ const char *status_name(uint32_t status)
 	return "";
 }
 
+/* Frames in drivers one by one; what the kernel does between them is one line. */
 static void print_frames(const struct ketch_frame *frames, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		if (*frames[i].where)
-			fprintf(stderr, "    %2u  %s%s\n", i, frames[i].where,
-				symbol_of(frames[i].address));
-		else
-			fprintf(stderr, "    %2u  the kernel\n", i);
+			fprintf(stderr, "    %s%s\n", frames[i].where, symbol_of(frames[i].address));
+		else if (i == 0 || *frames[i - 1].where)
+			fprintf(stderr, "    (kernel)\n");
 	}
 }
 
