@@ -72,7 +72,9 @@ static void print_frames(const struct ketch_frame *frames, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		if (*frames[i].where)
-			fprintf(stderr, "    %s%s\n", frames[i].where, symbol_of(frames[i].address));
+			/* Behind a call, the line of the call is what one wants to see. */
+			fprintf(stderr, "    %s%s\n", frames[i].where,
+				symbol_of(frames[i].address - (i != 0)));
 		else if (i == 0 || *frames[i - 1].where)
 			fprintf(stderr, "    (kernel)\n");
 	}

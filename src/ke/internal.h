@@ -6,7 +6,7 @@
 #include "ke/ke.h"
 #include "ke/machine.h"
 #include "ke/request.h"
-#include "mm/mm.h"
+#include "ke/pageable.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
 

@@ -11,7 +11,7 @@
  * defect is reported and the call does what it would do without the verifier.
  */
 #include "ke/spinlock.h"
-#include "mm/mm.h"
+#include "ke/pageable.h"
 #include "rtl/rtl.h"
 
 #define HELD 24 /* locks of one processor that are followed */

@@ -9,7 +9,10 @@
  */
 #include "ex/ex.h"
 #include "io/io.h"
-#include "ke/internal.h"
+#include "ke/ke.h"
+#include "ke/machine.h"
+#include "rtl/rtl.h"
+#include "vf/vf.h"
 #include "ke/nmi.h"
 #include "ldr/ldr.h"
 #include "machine/machine.h"

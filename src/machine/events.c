@@ -4,7 +4,10 @@
  * host threads.
  */
 #include "io/io.h"
-#include "ke/internal.h"
+#include "ke/ke.h"
+#include "ke/machine.h"
+#include "rtl/rtl.h"
+#include "vf/vf.h"
 #include "ldr/ldr.h"
 #include "machine/machine.h"
 

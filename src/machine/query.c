@@ -4,7 +4,10 @@
  * by host threads, also after the machine has stopped.
  */
 #include "ke/bugcheck.h"
-#include "ke/internal.h"
+#include "ke/ke.h"
+#include "ke/machine.h"
+#include "rtl/rtl.h"
+#include "vf/vf.h"
 #include "ke/walk.h"
 #include "ldr/ddi.h"
 #include "ldr/ldr.h"

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ke/pageable.h"
 #include "port/port.h"
 
 /* ---- Pageable memory under the verifier (DEF-337, VER-35): see mm/pageable.c ---- */
@@ -32,32 +33,6 @@ bool mm_section_add(const struct mm_section *section);
 void mm_section_remove(void *base);
 /* All of an image goes away. */
 void mm_section_remove_image(uint64_t image_base);
-
-/* True if the address lies in a PAGE* section or in paged pool, whether or not it is locked
- * (DEF-340). Any context. */
-bool mm_is_pageable(uint64_t address);
-/* The same, and not locked: an access at DISPATCH_LEVEL would be an error. Any context. */
-bool mm_is_unlocked_pageable(uint64_t address);
-
-/* Something pageable is accessible. Set by whoever brings it in (release), cleared by the one who
- * trims (acquire). */
-extern _Atomic uint32_t mm_pageable_present;
-void mm_pageable_trim_now(void);
-/*
- * Take pageable memory away again. Call it, when vf_on(), on every raise to DISPATCH_LEVEL or above
- * and at the entry of an NMI. Any context.
- */
-static inline void mm_pageable_trim(void)
-{
-	if (atomic_load_explicit(&mm_pageable_present, memory_order_relaxed))
-		mm_pageable_trim_now();
-}
-/*
- * A page fault of kind `access` (PORT_READ, _WRITE or _EXECUTE). True: the memory is pageable and
- * has been brought in; try again. False: not ours, or the IRQL does not allow it (and it is not
- * locked). Any context.
- */
-bool mm_pageable_fault(uint64_t address, unsigned access, KIRQL irql);
 /* Bring paged pool in, for code that is about to touch it. Any context. */
 void mm_pageable_bring(void *base, size_t size);
 
