@@ -18,6 +18,8 @@ struct mm_image_section {
 
 /* The section that holds an address; 0: none. Any context. */
 struct mm_image_section *mm_section_find(uint64_t address);
+/* The same by the address of the record; 0: it is none. */
+struct mm_image_section *mm_section_by_record(const void *record);
 void mm_sections_of_image(uint64_t image_base, void (*each)(struct mm_image_section *section));
 /* Present, or pageable and not there now: a read below DISPATCH_LEVEL succeeds. Any context. */
 bool mm_address_valid(const void *address);

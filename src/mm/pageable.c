@@ -52,6 +52,18 @@ struct mm_image_section *mm_section_find(uint64_t address)
 	return NULL;
 }
 
+struct mm_image_section *mm_section_by_record(const void *record)
+{
+	uint32_t count = atomic_load_explicit(&section_count, memory_order_acquire);
+	for (uint32_t i = 0; i < count; i++) {
+		if (record == &sections[i])
+			return atomic_load_explicit(&sections[i].live, memory_order_acquire)
+				       ? &sections[i]
+				       : NULL;
+	}
+	return NULL;
+}
+
 bool mm_section_add(const struct mm_section *new)
 {
 	KIRQL old = ke_lock_raise(&section_lock);
