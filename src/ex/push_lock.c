@@ -44,7 +44,7 @@ static uint64_t load(PEX_PUSH_LOCK lock)
 }
 
 /* Acquire on the way in, release on the way out: one order serves both. */
-static bool exchange_if(PEX_PUSH_LOCK lock, uint64_t expected, uint64_t value)
+static bool exchange_if(PEX_PUSH_LOCK lock, ULONG_PTR expected, uint64_t value)
 {
 	return __atomic_compare_exchange_n(lock, &expected, value, false, __ATOMIC_ACQ_REL,
 					   __ATOMIC_RELAXED);
