@@ -266,7 +266,8 @@ static VOID NTAPI flush_routine(PKDPC Dpc, PVOID context, PVOID unused1, PVOID u
  * PASSIVE_LEVEL. Source: PLT-36. */
 VOID NTAPI KeFlushQueuedDpcs(void)
 {
-	/* A DPC of ours at the end of each queue that is not empty: when it runs, those before it have run. */
+	/* A DPC of ours at the end of each queue that is not empty: when it runs, those before it
+	 * have run. */
 	for (uint32_t i = 0; i < atomic_load(&ke_processor_count); i++) {
 		struct flush flush;
 		if (idle(ke_processors[i]))

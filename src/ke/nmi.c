@@ -42,7 +42,8 @@ static void nmi_grace(void)
 		uint32_t sequence = atomic_load(&p->nmi_sequence);
 		if (!(sequence & 1))
 			continue;
-		/* Pairs with the end of a dispatch: it changes the sequence, then looks for waiters. */
+		/* Pairs with the end of a dispatch: it changes the sequence, then looks for
+		 * waiters. */
 		atomic_fetch_add(&p->nmi_waiters, 1);
 		while (atomic_load(&p->nmi_sequence) == sequence)
 			port_wait(&p->nmi_sequence, sequence);

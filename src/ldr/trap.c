@@ -237,9 +237,20 @@ bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct por
 {
 	struct trap_place place = {0};
 	bool page_fault = trap->kind == PORT_TRAP_PAGE_FAULT;
+	struct port_trap breakpoint;
 	uint64_t recover;
 
 	(void)cpu;
+	if (trap->kind == PORT_TRAP_DEBUG_SERVICE) {
+		if (ke_in_nmi()) {
+			/* No debugger: it returns. The IRET that ends this exception lets NMIs in (NMI-39). */
+			port_frame_nmi_unblock(frame);
+			return true;
+		}
+		breakpoint = *trap;
+		breakpoint.kind = PORT_TRAP_BREAKPOINT;
+		trap = &breakpoint;
+	}
 	port_frame_read(frame, &place.regs);
 	recover = page_fault || trap->kind == PORT_TRAP_PROTECTION
 			  ? ke_guard_recover(place.regs.rip)

@@ -28,8 +28,9 @@ uint64_t port_time_system(void);
 /* One round of a busy wait. Yields to the host after about 1 us; a scheduling point. */
 void port_spin(unsigned round);
 /*
- * A busy wait for a condition that its author announces: return when *word differs from `value` (or now and then before). The caller
- * looks again. The author changes the word (seq_cst), then calls port_wake if it finds somebody waiting. Both NMI-safe.
+ * A busy wait for a condition that its author announces: return when *word differs from `value` (or
+ * now and then before). The caller looks again. The author changes the word (seq_cst), then calls
+ * port_wake if it finds somebody waiting. Both NMI-safe.
  */
 void port_wait(_Atomic uint32_t *word, uint32_t value);
 void port_wake(_Atomic uint32_t *word);
@@ -130,8 +131,6 @@ void port_cpu_nmi(struct port_cpu *cpu);
 /* Sleep until cpu->pending is not 0. Called by the holder of `cpu` at PASSIVE_LEVEL (its idle
  * thread). */
 void port_cpu_idle(struct port_cpu *cpu);
-/* Let NMIs in again on the calling thread although its NMI handler has not returned (NMI-39). */
-void port_nmi_unblock(void);
 /*
  * Stop whoever holds `cpu` for ever, at any instruction, NMI callbacks too; true when it stands
  * still (cpu->frozen is set), false after `wait_ns` or when the caller holds it. NMI-safe.
@@ -158,6 +157,8 @@ void port_frame_write(struct port_frame *frame, const struct port_regs *regs);
 /* The 512-byte FXSAVE area of the interrupted code (XMM at +160, MXCSR at +24); changes take
  * effect. */
 void *port_frame_fxsave(struct port_frame *frame);
+/* When the interrupted code goes on, NMIs come in again although it is an NMI callback (NMI-39). */
+void port_frame_nmi_unblock(struct port_frame *frame);
 /* True if `address` lies in an emulation stub; *original gets the driver's instruction that it
  * stands for. */
 bool port_stub_lookup(uint64_t address, uint64_t *original);
@@ -172,6 +173,7 @@ enum port_trap_kind {
 	PORT_TRAP_DIVIDE,
 	PORT_TRAP_OVERFLOW_INTEGER, /* INT_MIN / -1 */
 	PORT_TRAP_BREAKPOINT,       /* int 3, RIP behind it */
+	PORT_TRAP_DEBUG_SERVICE,    /* int 0x2d, RIP behind it; code = EAX */
 	PORT_TRAP_SINGLE_STEP,
 	PORT_TRAP_ILLEGAL, /* #UD */
 	PORT_TRAP_FLOAT,   /* #XM, #MF; code = the MXCSR or FSW exception bits */

@@ -252,6 +252,11 @@ void port_frame_write(struct port_frame *frame, const struct port_regs *regs)
 	g[REG_EFL] = (greg_t)regs->rflags;
 }
 
+void port_frame_nmi_unblock(struct port_frame *frame)
+{
+	(void)frame; /* this machine has no NMI signal to let in */
+}
+
 void *port_frame_fxsave(struct port_frame *frame)
 {
 	return ((ucontext_t *)frame)->uc_mcontext.fpregs;

@@ -39,8 +39,9 @@ uint64_t port_time_system(void)
 }
 
 /*
- * After about 1 us the wait goes on asleep, a little at a time: sched_yield would give the rest of this thread's time slice away, so that
- * on a busy host each round would last as long as the slices of everybody else.
+ * After about 1 us the wait goes on asleep, a little at a time: sched_yield would give the rest of
+ * this thread's time slice away, so that on a busy host each round would last as long as the slices
+ * of everybody else.
  */
 void port_spin(unsigned round)
 {

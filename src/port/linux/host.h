@@ -55,7 +55,7 @@ static inline long host_syscall(long number, long a, long b, long c, long d, lon
 }
 
 long host_futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *absolute);
-void host_futex_wake(_Atomic uint32_t *word, int count);
+long host_futex_wake(_Atomic uint32_t *word, int count); /* how many woke */
 void host_tgkill(uint32_t tid, int signal);
 
 /* True if the calling thread holds the baton of the processor it was last given. */

@@ -111,6 +111,11 @@ void port_frame_write(struct port_frame *frame, const struct port_regs *regs)
 	g[REG_EFL] = (greg_t)regs->rflags;
 }
 
+void port_frame_nmi_unblock(struct port_frame *frame)
+{
+	sigdelset(&context_of(frame)->uc_sigmask, HOST_SIGNAL_NMI);
+}
+
 void *port_frame_fxsave(struct port_frame *frame)
 {
 	return context_of(frame)->uc_mcontext.fpregs;
@@ -126,10 +131,12 @@ bool port_own_code(uint64_t address)
 
 void port_cpu_kick(struct port_cpu *cpu)
 {
-	if (atomic_load(&cpu->asleep))
-		host_futex_wake(&cpu->pending, 1);
+	/* Nobody sleeps although `asleep` is set: the idle thread is on its way there, or was
+	 * interrupted on it and another thread holds the baton. */
+	if (atomic_load(&cpu->asleep) && host_futex_wake(&cpu->pending, 1) > 0)
+		return;
 	uint32_t holder = atomic_load(&cpu->holder);
-	if (holder && !atomic_load(&cpu->asleep))
+	if (holder)
 		host_tgkill(holder, HOST_SIGNAL_INTERRUPT);
 }
 
@@ -164,14 +171,6 @@ bool port_cpu_freeze(struct port_cpu *cpu, uint64_t wait_ns)
 		port_spin(round);
 	}
 	return true;
-}
-
-void port_nmi_unblock(void)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, HOST_SIGNAL_NMI);
-	host_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&set, 0, _NSIG / 8, 0, 0);
 }
 
 /* ---- Set-up ---- */

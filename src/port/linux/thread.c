@@ -52,9 +52,9 @@ long host_futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timesp
 			    0, FUTEX_BITSET_MATCH_ANY);
 }
 
-void host_futex_wake(_Atomic uint32_t *word, int count)
+long host_futex_wake(_Atomic uint32_t *word, int count)
 {
-	host_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
+	return host_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
 }
 
 void host_tgkill(uint32_t tid, int signal)

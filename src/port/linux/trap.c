@@ -74,8 +74,10 @@ static void describe_exception(const struct emulate_report *report, struct port_
 		trap->kind = PORT_TRAP_ASSERT;
 		break;
 	case EMULATE_BREAKPOINT:
-	case EMULATE_DEBUG_SERVICE:
 		trap->kind = PORT_TRAP_BREAKPOINT;
+		break;
+	case EMULATE_DEBUG_SERVICE:
+		trap->kind = PORT_TRAP_DEBUG_SERVICE;
 		break;
 	default:
 		trap->kind = PORT_TRAP_PROTECTION;
@@ -124,14 +126,15 @@ static void describe_fault(int number, const siginfo_t *info, const struct emula
 }
 
 /*
- * The host could not push the frame of an interrupt signal, because the code at HIGH_LEVEL runs with a stack pointer that points
- * nowhere, and sent this instead. The interrupt is masked and still in the pending word: go on.
+ * The host could not push the frame of an interrupt signal, because the code at HIGH_LEVEL runs
+ * with a stack pointer that points nowhere, and sent this instead. The interrupt is masked and
+ * still in the pending word: go on.
  */
 static bool interrupt_without_stack(int number, const siginfo_t *info, const ucontext_t *context)
 {
 	const char *stack = (const char *)context->uc_mcontext.gregs[REG_RSP];
-	return number == SIGSEGV && info->si_code == SI_KERNEL && !info->si_addr && ke_port_interrupts_masked() &&
-	       !port_pages_accessible(stack - 128, true);
+	return number == SIGSEGV && info->si_code == SI_KERNEL && !info->si_addr &&
+	       ke_port_interrupts_masked() && !port_pages_accessible(stack - 128, true);
 }
 
 void host_on_trap(int number, siginfo_t *info, void *raw)
