@@ -53,19 +53,21 @@ static void add_format(struct words *words, const char *format, const char *valu
 	add(words, text);
 }
 
+/* Run the command that the words make, and forget them. */
 static bool run_tool(struct words *words)
 {
 	pid_t pid;
-	int status;
+	int status = -1;
 	int error = posix_spawnp(&pid, words->at[0], NULL, NULL, words->at, environ);
-	if (error) {
+	if (error)
 		usage_error("%s cannot be started: %s (Debian: apt install clang lld llvm)",
 			    words->at[0], strerror(error));
-		return false;
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	else
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+	while (words->count)
+		free(words->at[--words->count]);
+	return !error && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static bool ends_with(const char *text, const char *end)
