@@ -129,6 +129,34 @@ static void note_resource(void *context, const struct ex_live *live)
 		contents->resource = live->object;
 }
 
+struct timers {
+	uint64_t base, size;
+	KTIMER *found;
+};
+
+static void note_timer(void *context, KTIMER *timer)
+{
+	struct timers *timers = context;
+	if ((uint64_t)(uintptr_t)timer - timers->base < timers->size)
+		timers->found = timer;
+}
+
+static void check_timers(const struct ex_place *place, uint64_t caller, const char *ddi)
+{
+	struct timers timers = {.base = (uintptr_t)place->base, .size = place->block->size};
+	if (timers.size < sizeof(KTIMER))
+		return;
+	ke_timers_each(note_timer, &timers);
+	if (!timers.found)
+		return;
+	uint64_t parameters[3] = {(uintptr_t)timers.found, timers.found->Header.Type,
+				  (uintptr_t)place->base};
+	vf_report_with(VF_PoolFreeTimer, ddi, caller, (uintptr_t)timers.found, parameters,
+		       "frees the block %p, which holds the set timer %p", place->base,
+		       timers.found);
+	KeCancelTimer(timers.found); /* the kernel's list must not lead into a freed block */
+}
+
 void ex_check_contents(const struct ex_place *place, uint64_t caller, const char *ddi)
 {
 	if (!ddi || ke_irql() > DISPATCH_LEVEL) /* the core's own block; or the lock may be held */
@@ -145,6 +173,7 @@ void ex_check_contents(const struct ex_place *place, uint64_t caller, const char
 			       place->base, contents.resource);
 		ex_live_remove(EX_LIVE_RESOURCE, contents.resource);
 	}
+	check_timers(place, caller, ddi);
 	size_t locked = mm_pages_locked(place->base, place->room);
 	if (locked)
 		vf_report(VF_PoolFreeLocked, ddi, caller, (uintptr_t)place->base,

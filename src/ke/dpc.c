@@ -85,6 +85,18 @@ static bool empty(struct ke_dpc_queue *queue)
 	       IsListEmpty(&queue->list);
 }
 
+/* VER-39: a DPC routine entered or left regions of the thread that it interrupted. */
+static __attribute__((noinline)) void regions_changed(PKTHREAD thread, const KDPC *dpc, int before)
+{
+	uint64_t routine = (uint64_t)dpc->DeferredRoutine;
+	int after = thread->kernel_apc_disable + thread->special_apc_disable;
+	uint64_t parameters[3] = {routine, (uint64_t)(int64_t)before, (uint64_t)(int64_t)after};
+	vf_report_with(VF_DpcApcDisable, NULL, routine, routine, parameters,
+		       "a DPC routine changed the regions of the thread that it interrupted from "
+		       "%d to %d",
+		       before, after);
+}
+
 void ke_dpc_run(struct ke_processor *self)
 {
 	struct ke_dpc_queue *queue = &self->dpcs;
@@ -97,10 +109,13 @@ void ke_dpc_run(struct ke_processor *self)
 	while ((dpc = pop(queue, &copy))) {
 		struct ke_call_record record;
 		ke_interrupt_deliver(DISPATCH_LEVEL);
+		int32_t regions = thread->kernel_apc_disable + thread->special_apc_disable;
 		ke_callout_begin(&record, thread->interrupt_frame);
 		copy.DeferredRoutine(dpc, copy.DeferredContext, copy.SystemArgument1,
 				     copy.SystemArgument2);
 		ke_callout_end(&record);
+		if (vf_on() && thread->kernel_apc_disable + thread->special_apc_disable != regions)
+			regions_changed(thread, &copy, regions);
 		if (ke_irql() != DISPATCH_LEVEL)
 			vf_callout_irql(copy.DeferredRoutine, copy.DeferredContext, DISPATCH_LEVEL,
 					0xFE);
@@ -136,6 +151,8 @@ static void initialize(PKDPC Dpc, UCHAR type, PKDEFERRED_ROUTINE routine, PVOID 
 /* Initialize a DPC. IRQL: any. Source: PLT-32. */
 VOID NTAPI KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext)
 {
+	if (vf_on())
+		ke_check_resident("KeInitializeDpc", __builtin_return_address(0), Dpc);
 	initialize(Dpc, TYPE_DPC, DeferredRoutine, DeferredContext);
 }
 

@@ -10,6 +10,8 @@
  */
 VOID NTAPI KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State)
 {
+	if (vf_on())
+		ke_check_resident("KeInitializeEvent", __builtin_return_address(0), Event);
 	ke_object_initialize(&Event->Header, (UCHAR)Type, State != 0);
 	Event->Header.Size = sizeof *Event / 4;
 }

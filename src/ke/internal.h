@@ -77,3 +77,12 @@ KAFFINITY ke_affinity_possible(USHORT group);
 
 #define KE_TIME_INCREMENT   156250 /* 100 ns units of a clock tick (DEF-46) */
 #define KE_PROCESS_PRIORITY 8
+
+/* VER-33: a synchronization object is initialized in pageable memory. For KeInitialize*, when
+ * vf_on(). */
+static inline void ke_check_resident(const char *ddi, void *return_address, const void *object)
+{
+	if (mm_is_pageable((uint64_t)object))
+		vf_report(VF_ObjectPageable, ddi, vf_caller(return_address), (uint64_t)object,
+			  "was given the object %p in pageable memory", object);
+}

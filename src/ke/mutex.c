@@ -17,6 +17,8 @@ _Static_assert(sizeof(KMUTANT) == 0x38 && offsetof(KMUTANT, OwnerThread) == 0x28
 /* Initialize a free mutex. IRQL: any; resident memory. Level is reserved. PLT-30. */
 VOID NTAPI KeInitializeMutex(PRKMUTEX Mutex, ULONG Level)
 {
+	if (vf_on())
+		ke_check_resident("KeInitializeMutex", __builtin_return_address(0), Mutex);
 	(void)Level;
 	ke_object_initialize(&Mutex->Header, KE_MUTANT, 1);
 	Mutex->Header.Size = sizeof *Mutex / 4;

@@ -10,6 +10,8 @@ _Static_assert(sizeof(KSEMAPHORE) == 0x20 && offsetof(KSEMAPHORE, Limit) == 0x18
 /* Initialize with `Count` free units of at most `Limit` (> 0). IRQL: any; resident memory. */
 VOID NTAPI KeInitializeSemaphore(PRKSEMAPHORE Semaphore, LONG Count, LONG Limit)
 {
+	if (vf_on())
+		ke_check_resident("KeInitializeSemaphore", __builtin_return_address(0), Semaphore);
 	ke_object_initialize(&Semaphore->Header, KE_SEMAPHORE, Count);
 	Semaphore->Header.Size = sizeof *Semaphore / 4;
 	Semaphore->Limit = Limit;

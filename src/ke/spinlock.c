@@ -12,6 +12,7 @@
  * have to save XMM6..XMM15 around it.
  */
 #include "ke/spinlock.h"
+#include "ke/internal.h"
 
 static inline KSPIN_LOCK word_of(uint32_t index)
 {
@@ -79,6 +80,11 @@ static __attribute__((noinline)) VOID NTAPI check_irql(enum vf_rule rule, PKSPIN
 	ke_spin_check_irql(rule, ddi, vf_caller(return_address), lock, min, max);
 }
 
+static __attribute__((noinline)) VOID NTAPI check_resident(PKSPIN_LOCK lock, void *return_address)
+{
+	ke_check_resident("KeInitializeSpinLock", return_address, lock);
+}
+
 static inline __attribute__((always_inline)) KIRQL raise_acquire(PKSPIN_LOCK lock, const char *ddi,
 								 void *return_address)
 {
@@ -102,6 +108,8 @@ static inline __attribute__((always_inline)) void release_lower(PKSPIN_LOCK lock
 /* Make `SpinLock` free. Any IRQL; the 8 bytes must be resident. PLT-15. */
 VOID NTAPI KeInitializeSpinLock(PKSPIN_LOCK SpinLock)
 {
+	if (vf_on())
+		check_resident(SpinLock, __builtin_return_address(0));
 	word_release(SpinLock);
 }
 

@@ -157,6 +157,8 @@ uint64_t ke_port_clock(uint64_t now_ns)
 /* Initialize a notification timer. IRQL <= DISPATCH_LEVEL. Source: PLT-38. */
 VOID NTAPI KeInitializeTimer(PKTIMER Timer)
 {
+	if (vf_on())
+		ke_check_resident("KeInitializeTimer", __builtin_return_address(0), Timer);
 	KeInitializeTimerEx(Timer, NotificationTimer);
 }
 
@@ -164,6 +166,8 @@ VOID NTAPI KeInitializeTimer(PKTIMER Timer)
  * PLT-38. */
 VOID NTAPI KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type)
 {
+	if (vf_on())
+		ke_check_resident("KeInitializeTimerEx", __builtin_return_address(0), Timer);
 	memset(Timer, 0, sizeof *Timer);
 	ke_object_initialize(&Timer->Header, (UCHAR)(KE_TIMER_NOTIFICATION + Type), 0);
 }

@@ -21,6 +21,7 @@
 #include "ldr/ldr_internal.h"
 #include "mm/mm.h"
 #include "port/port.h"
+#include "vf/vf.h"
 
 #define COOKIE_DEFAULT 0x00002b992ddfa232u
 #define COOKIE_MASK    0x0000ffffffffffffu
@@ -389,6 +390,8 @@ static NTSTATUS load_locked(struct ldr_load *load)
 	if (!NT_SUCCESS(status))
 		goto cancel;
 	publish(load->image);
+	if (vf_on())
+		vf_image_loaded(load->image->base, &load->pe);
 	return STATUS_SUCCESS;
 
 cancel:

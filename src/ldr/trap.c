@@ -30,6 +30,7 @@
 #include "ldr/exception.h"
 #include "mm/mm.h"
 #include "rtl/rtl.h"
+#include "vf/vf.h"
 
 #define RED_ZONE 128
 
@@ -44,6 +45,28 @@ struct trap_area {
 
 static void enter(struct trap_area *area) __attribute__((noreturn));
 
+/* On the thread's own stack: rules that a trap breaks, whoever handles it (DEF-336, DEF-338). */
+static void judge(const struct trap_area *area)
+{
+	KIRQL irql = ke_irql();
+	if (area->record.ExceptionCode == STATUS_ASSERTION_FAILURE && irql > APC_LEVEL)
+		vf_report(VF_PagedCode, NULL, area->context.Rip, area->context.Rip,
+			  "PAGED_CODE or another assertion failed at %s (%u)", vf_irql_name(irql),
+			  irql);
+	if (!area->nowhere)
+		return;
+	const struct ldr_image *image = ldr_image_from_address(area->context.Rip);
+	const struct ldr_section *section =
+		image ? ldr_image_section_at(image, area->context.Rip) : NULL;
+	uint64_t caller = 0;
+	if (section && atomic_load_explicit(&section->discarded, memory_order_relaxed)) {
+		if (!ke_guard_read64(area->context.Rsp, &caller) || !ldr_image_from_address(caller))
+			caller = area->context.Rip; /* called by the core: a callback */
+		vf_report(VF_InitCall, NULL, caller, area->context.Rip,
+			  "code of the discarded section %s was called", section->name);
+	}
+}
+
 static void enter(struct trap_area *area)
 {
 	PKTHREAD thread = ke_thread();
@@ -57,6 +80,8 @@ static void enter(struct trap_area *area)
 		ke_print(PORT_STREAM_REPORT, "%s: %s cannot be done in a process\n", where,
 			 area->text);
 	}
+	if (vf_on())
+		judge(area);
 	ldr_exception_deliver(&area->record, &area->context, area->nowhere);
 }
 

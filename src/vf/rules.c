@@ -56,7 +56,6 @@ bool vf_rule_in_function(enum vf_rule rule)
 	case VF_AcquireAtDpcIrql:
 	case VF_ReleaseFromDpcIrql:
 	case VF_AcquireSpinLockIrql:
-	case VF_WaitIrql:
 	case VF_WaitAboveDispatch:
 	case VF_WaitForeverAtDispatch:
 	case VF_WaitTimeoutAtDispatch:

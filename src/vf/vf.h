@@ -45,6 +45,7 @@ struct vf_finding {
 };
 
 struct ldr_image;
+struct ldr_pe;
 
 /*
  * Report a broken rule. `caller`: an address in the driver (VF_CALLER() in a DDI). Format: rtl.h's.
@@ -71,6 +72,9 @@ void vf_ddi_entry(uint32_t ddi, uint64_t caller);
 
 /* Around every call of a driver's routine: the IRQL must come back unchanged (VER-36). */
 void vf_callout_irql(const void *routine, const void *context, KIRQL expected, unsigned id);
+
+/* An image was loaded at `base`: look at what it imports (VER-55, VER-72). PASSIVE_LEVEL. */
+void vf_image_loaded(uint64_t base, const struct ldr_pe *pe);
 
 /* DriverUnload returned, or DriverEntry failed: look in every registry of live objects
  * (VER-38..44). PASSIVE_LEVEL. */

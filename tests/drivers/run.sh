@@ -25,15 +25,24 @@ wanted() {
 	return 1
 }
 
-# Compile "SOURCE.c -DOPTION ..." once; the image's path in $image.
+# Compile "SOURCE.c -DOPTION MODULE.def ..." once; the image's path in $image. A MODULE.def becomes an import library.
 compile() {
-	local words
+	local words word options=()
 	read -ra words <<<"$1"
 	local key=${1//[^A-Za-z0-9_=]/.}
 	image=$work/$key/${words[0]%.c}.sys
 	[ -e "$image" ] && return 0
 	mkdir -p "$work/$key"
-	"$ketch" cc -o "$image" "${words[@]:1}" "$here/${words[0]}" >"$work/$key/cc.log" 2>&1 && return 0
+	for word in "${words[@]:1}"; do
+		case $word in
+		*.def)
+			llvm-dlltool -m i386:x86-64 -d "$here/$word" -l "$work/$key/${word%.def}.lib" || return 1
+			word=$work/$key/${word%.def}.lib
+			;;
+		esac
+		options+=("$word")
+	done
+	"$ketch" cc -o "$image" "${options[@]}" "$here/${words[0]}" >"$work/$key/cc.log" 2>&1 && return 0
 	cat "$work/$key/cc.log"
 	return 1
 }

@@ -192,3 +192,15 @@ uint64_t vf_caller(void *return_address)
 {
 	return (uint64_t)return_address;
 }
+
+/* No timer is set here. */
+void ke_timers_each(void (*each)(void *context, KTIMER *timer), void *context)
+{
+	(void)each, (void)context;
+}
+
+BOOLEAN NTAPI KeCancelTimer(PKTIMER timer)
+{
+	(void)timer;
+	abort();
+}

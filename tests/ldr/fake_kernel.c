@@ -332,3 +332,13 @@ void mm_section_remove_image(uint64_t image_base)
 			forget(&sections[i]);
 	}
 }
+
+/* ---- vf: is told of each image, in its final state ---- */
+
+unsigned fake_judged;
+
+void vf_image_loaded(uint64_t base, const struct ldr_pe *pe)
+{
+	(void)pe;
+	fake_judged += ldr_image_state(ldr_image_from_address(base)) == LDR_LOADED;
+}

@@ -49,3 +49,5 @@ extern int fake_variable;
 
 /* Sections that mm knows of. */
 extern unsigned fake_sections, fake_pageable_sections;
+/* Loaded images that the verifier was told of. */
+extern unsigned fake_judged;

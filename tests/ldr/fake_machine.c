@@ -36,7 +36,20 @@ void (*fake_step)(const struct port_regs *regs, const uint8_t *fxsave);
 void (*fake_nmi)(struct port_frame *frame);
 bool fake_pageable_once;
 struct ldr_section *fake_section;
-enum vf_mode vf_mode;
+enum vf_mode vf_mode; /* off: no rule is judged here */
+
+void vf_report(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_t object,
+	       const char *format, ...)
+{
+	(void)rule, (void)ddi, (void)caller, (void)object, (void)format;
+	abort();
+}
+
+const char *vf_irql_name(KIRQL irql)
+{
+	(void)irql;
+	abort();
+}
 _Atomic uint32_t ke_machine_stopped;
 
 static void require(bool condition, const char *what)
