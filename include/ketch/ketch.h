@@ -19,6 +19,7 @@ struct ketch_options {
 	uint32_t maximum_processors; /* most the partition can hold */
 	uint32_t group_size;         /* processors per group, 1..64 */
 	enum ketch_verify verify;
+	bool quiet_findings; /* do not print findings as they come: ketch_finding() has them */
 	bool ignore_unhandled_nmi;
 	bool allow_missing;  /* imports */
 	bool strict_signed_callbacks; /* DEF-51 */
@@ -119,6 +120,7 @@ uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room);
 struct ketch_finding {
 	const char *rule, *number; /* IrqlKeApcLte2, VER-5 */
 	bool advice;
+	uint32_t count; /* how often, at this address */
 	const char *ddi;
 	uint64_t address, object;
 	char where[64];

@@ -41,6 +41,9 @@ const char *escaped(const char *text);
  * image files lie. */
 void symbol_add_image(const char *name, const char *path);
 const char *symbol_of(uint64_t address);
+/* The same for an address that is either a routine's or lies behind a call: then the line of the
+ * call. */
+const char *symbol_of_call(uint64_t address);
 
 /* actions.c */
 enum action_kind { ACTION_NMI, ACTION_IOCTL, ACTION_WAIT, ACTION_UNLOAD };

@@ -74,7 +74,8 @@ static void print_frames(const struct ketch_frame *frames, uint32_t count)
 		if (*frames[i].where)
 			/* Behind a call, the line of the call is what one wants to see. */
 			fprintf(stderr, "    %s%s\n", frames[i].where,
-				symbol_of(frames[i].address - (i != 0)));
+				i ? symbol_of_call(frames[i].address)
+				  : symbol_of(frames[i].address));
 		else if (i == 0 || *frames[i - 1].where)
 			fprintf(stderr, "    (kernel)\n");
 	}
@@ -102,7 +103,8 @@ static void print_bugcheck(void)
 	if (*b->text)
 		fprintf(stderr, "  what: %s\n", b->text);
 	if (b->address && ketch_where(b->address, where, sizeof where))
-		fprintf(stderr, "  where: %s%s\n", where, symbol_of(b->address));
+		fprintf(stderr, "  where: %s%s\n", where,
+			b->registers_valid ? symbol_of(b->address) : symbol_of_call(b->address));
 	if (b->registers_valid) {
 		fputs("  registers:\n", stderr);
 		print_registers(b->registers);
@@ -132,18 +134,22 @@ static void print_hang(const struct run *run)
 static void print_findings(void)
 {
 	struct ketch_finding f;
+	uint32_t told = 0;
 	for (uint32_t i = 0; ketch_finding(i, &f); i++) {
-		fprintf(stderr, "ketch: %s %s %s: %s\n", f.advice ? "advice" : "violation",
-			f.number, f.rule, f.text);
-		fprintf(stderr, "  where: %s%s", *f.where ? f.where : "unknown",
-			symbol_of(f.address));
+		bool named = !f.ddi || !strncmp(f.text, f.ddi, strlen(f.ddi));
+		fprintf(stderr, "ketch: %s %s %s: %s%s%s", f.advice ? "advice" : "violation",
+			f.number, f.rule, named ? "" : f.ddi, named ? "" : ": ", f.text);
+		if (f.count > 1)
+			fprintf(stderr, " (%u times)", f.count);
+		fprintf(stderr, "\n  where: %s%s", *f.where ? f.where : "unknown",
+			symbol_of_call(f.address));
 		fprintf(stderr, ", processor %u, %s\n  remedy: %s\n", f.processor,
 			irql_name(f.irql), f.remedy);
+		told += f.advice ? 0 : f.count;
 	}
-	uint32_t kept = ketch_finding_count();
-	if (ketch_violation_count() > kept)
+	if (ketch_violation_count() > told)
 		fprintf(stderr, "ketch: %u more violations did not fit into the report\n",
-			ketch_violation_count() - kept);
+			ketch_violation_count() - told);
 }
 
 static void print_nmis(const struct run *run)

@@ -10,19 +10,20 @@ static json_t *hex(uint64_t value)
 	return json_sprintf("0x%llx", (unsigned long long)value);
 }
 
-static json_t *place(uint64_t address)
+/* `exact`: the instruction itself; else what symbol_of_call takes. */
+static json_t *place(uint64_t address, bool exact)
 {
 	char where[64];
 	if (!ketch_where(address, where, sizeof where))
 		return json_null();
-	return json_sprintf("%s%s", where, symbol_of(address));
+	return json_sprintf("%s%s", where, exact ? symbol_of(address) : symbol_of_call(address));
 }
 
 static json_t *frames_of(const struct ketch_frame *frames, uint32_t count)
 {
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count; i++)
-		json_array_append_new(list, *frames[i].where ? place(frames[i].address)
+		json_array_append_new(list, *frames[i].where ? place(frames[i].address, i == 0)
 							     : json_string("kernel"));
 	return list;
 }
@@ -43,7 +44,7 @@ static json_t *bugcheck(void)
 	return json_pack("{s:o, s:s, s:o, s:s, s:i, s:i, s:s, s:o, s:o, s:o}", "code", hex(b->code),
 			 "name", b->name, "parameters", parameters, "text", b->text, "processor",
 			 (int)b->processor, "irql", (int)b->irql, "driver", b->driver, "where",
-			 place(b->address), "registers", registers, "stack",
+			 place(b->address, b->registers_valid), "registers", registers, "stack",
 			 frames_of(b->frames, b->frame_count));
 }
 
@@ -53,12 +54,13 @@ static json_t *findings(void)
 	struct ketch_finding f;
 	for (uint32_t i = 0; ketch_finding(i, &f); i++)
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:i, s:i, s:s, s:s}",
-					"rule", f.rule, "number", f.number, "kind",
-					f.advice ? "advice" : "violation", "ddi", f.ddi, "where",
-					place(f.address), "object", hex(f.object), "processor",
-					(int)f.processor, "irql", (int)f.irql, "text", f.text,
-					"remedy", f.remedy));
+			list,
+			json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o, s:o, s:i, s:i, s:s, s:s}",
+				  "rule", f.rule, "number", f.number, "kind",
+				  f.advice ? "advice" : "violation", "count", (json_int_t)f.count,
+				  "ddi", f.ddi, "where", place(f.address, false), "object",
+				  hex(f.object), "processor", (int)f.processor, "irql", (int)f.irql,
+				  "text", f.text, "remedy", f.remedy));
 	return list;
 }
 
@@ -80,7 +82,7 @@ static json_t *processors(const struct run *run)
 			json_object_set_new(one, "last_nmi",
 					    json_pack("{s:i, s:b, s:o}", "irql", (int)last->irql,
 						      "idle", (int)last->idle, "where",
-						      place(last->driver_address)));
+						      place(last->driver_address, true)));
 		}
 		if (i < hung)
 			json_object_set_new(one, "stack",

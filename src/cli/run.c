@@ -391,6 +391,7 @@ int cli_run(int argc, char **argv)
 			    .maximum_processors = 64,
 			    .group_size = 64,
 			    .verify = KETCH_VERIFY_REPORT,
+			    .quiet_findings = true,
 			    .timeout_ms = 60000},
 	};
 	int code, error;

@@ -37,8 +37,7 @@ void symbol_add_image(const char *name, const char *path)
 static bool start(void)
 {
 	int ask[2], answer[2];
-	char *const words[] = {"llvm-symbolizer", "--demangle", "--output-style=LLVM",
-			       "--inlining=false", NULL};
+	char *const words[] = {"llvm-symbolizer", "--demangle", "--output-style=LLVM", NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t pid;
 	if (pipe2(ask, O_CLOEXEC) || pipe2(answer, O_CLOEXEC))
@@ -71,43 +70,73 @@ static const char *path_of(const char *name)
 	return NULL;
 }
 
-const char *symbol_of(uint64_t address)
+struct symbol {
+	char function[256], place[512]; /* of functions inlined into each other the innermost */
+	char outermost[256];            /* and the one that the code belongs to */
+};
+
+/* What the symbolizer knows about an address in a driver; false: nothing. */
+static bool ask(uint64_t address, struct symbol *symbol)
 {
-	static char result[4][400];
-	static unsigned turn;
-	char function[256], place[512], rest[512];
+	char line[512];
 	const char *name, *path;
 	uint64_t offset;
 	if (failed || !ketch_image_of(address, &name, &offset) || !(path = path_of(name)))
-		return "";
+		return false;
 	if (!questions && !start()) {
 		failed = true;
-		return "";
+		return false;
 	}
 	fprintf(questions, "\"%s\" 0x%llx\n", path, (unsigned long long)offset);
-	if (fflush(questions) || !fgets(function, sizeof function, answers) ||
-	    !fgets(place, sizeof place, answers)) {
-		failed = true;
-		return "";
+	/* Pairs of lines, innermost first: function, file:line:column. An empty line ends them. */
+	memset(symbol, 0, sizeof *symbol);
+	failed = fflush(questions) != 0;
+	for (unsigned i = 0; !failed; i++) {
+		failed = !fgets(line, sizeof line, answers);
+		if (failed || line[0] == '\n')
+			break;
+		line[strcspn(line, "\n")] = 0;
+		if (i == 1)
+			strcpy(symbol->place, line);
+		if (i % 2)
+			continue;
+		snprintf(symbol->outermost, sizeof symbol->outermost, "%.255s", line);
+		if (i == 0)
+			strcpy(symbol->function, symbol->outermost);
 	}
-	/* An empty line ends the answer. */
-	while (fgets(rest, sizeof rest, answers) && rest[0] != '\n')
-		;
-	function[strcspn(function, "\n")] = 0;
-	place[strcspn(place, "\n")] = 0;
-	if (!strcmp(function, "??"))
-		return "";
-	/* file:line:column; the file without its folder, the column dropped. */
-	char *column = strrchr(place, ':');
+	return !failed && strcmp(symbol->function, "??") != 0;
+}
+
+/* ` (function, file.c:12)`; the file without its folder, the column dropped. */
+static const char *describe(struct symbol *symbol)
+{
+	static char result[4][400];
+	static unsigned turn;
+	char *to = result[turn++ % 4];
+	char *column = strrchr(symbol->place, ':');
 	if (column)
 		*column = 0;
-	char *line = strrchr(place, ':');
-	bool known = line && strcmp(line, ":0") != 0 && strncmp(place, "??", 2) != 0;
-	char *to = result[turn++ % 4];
-	if (known)
-		snprintf(to, sizeof result[0], " (%s, %.200s)", escaped(function),
-			 escaped(file_name(place)));
+	char *line = strrchr(symbol->place, ':');
+	if (line && strcmp(line, ":0") != 0 && strncmp(symbol->place, "??", 2) != 0)
+		snprintf(to, sizeof result[0], " (%s, %.200s)", escaped(symbol->function),
+			 escaped(file_name(symbol->place)));
 	else
-		snprintf(to, sizeof result[0], " (%s)", escaped(function));
+		snprintf(to, sizeof result[0], " (%s)", escaped(symbol->function));
 	return to;
+}
+
+const char *symbol_of(uint64_t address)
+{
+	struct symbol here;
+	return ask(address, &here) ? describe(&here) : "";
+}
+
+const char *symbol_of_call(uint64_t address)
+{
+	struct symbol here, before;
+	if (!ask(address, &here))
+		return "";
+	if (ask(address - 1, &before) && !strcmp(before.outermost, here.outermost))
+		return describe(&before);
+	return describe(&here);
 }

@@ -262,13 +262,17 @@ static NTSTATUS unload(struct io_driver *driver)
 	struct ldr_image *image = driver->image;
 	PDRIVER_UNLOAD routine = driver->object.DriverUnload;
 	NTSTATUS status;
-	if (!routine)
+	if (!routine) {
+		busy_reason = "it has no DriverUnload";
 		return STATUS_INVALID_DEVICE_REQUEST;
-	busy_reason = io_devices_busy(driver);
-	if (!busy_reason && atomic_load(&driver->registrations))
-		busy_reason = "a plug and play notification is registered";
-	if (busy_reason)
+	}
+	const char *busy = io_devices_busy(driver);
+	if (!busy && atomic_load(&driver->registrations))
+		busy = "a plug and play notification is registered";
+	if (busy) {
+		busy_reason = busy;
 		return STATUS_DEVICE_BUSY;
+	}
 	status = ldr_image_begin_unload(image);
 	if (!NT_SUCCESS(status)) {
 		busy_reason = "another driver imports from it";

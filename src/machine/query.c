@@ -65,6 +65,7 @@ bool ketch_finding(uint32_t index, struct ketch_finding *finding)
 		.rule = vf_rule_name(f->rule),
 		.number = vf_rule_number(f->rule),
 		.advice = vf_rule_is_advice(f->rule),
+		.count = atomic_load_explicit(&f->count, memory_order_relaxed),
 		.ddi = f->ddi,
 		.address = f->address,
 		.object = f->object,

@@ -26,6 +26,7 @@
 #define PLACE_NONE UINT32_MAX
 
 enum vf_mode vf_mode = VF_REPORT;
+bool vf_quiet;
 bool vf_strict_signed_callbacks;
 
 static struct {
@@ -121,7 +122,7 @@ static void describe(const struct vf_finding *finding, char *line, size_t size)
 
 static void tell_overflow(void)
 {
-	if (!atomic_exchange_explicit(&overflow_told, true, memory_order_relaxed))
+	if (!vf_quiet && !atomic_exchange_explicit(&overflow_told, true, memory_order_relaxed))
 		ke_print(PORT_STREAM_REPORT,
 			 "ketch: %u findings are listed; further ones are only counted\n",
 			 FINDINGS);
@@ -158,7 +159,8 @@ void vf_report_list(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_
 		describe(&finding, line, sizeof line);
 		if (place != PLACE_NONE) {
 			memcpy(&findings[place], &finding, sizeof finding);
-			ke_print(PORT_STREAM_REPORT, "ketch: %s\n", line);
+			if (!vf_quiet)
+				ke_print(PORT_STREAM_REPORT, "ketch: %s\n", line);
 		}
 		publish(key, place);
 		if (place == PLACE_NONE)

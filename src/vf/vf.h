@@ -6,7 +6,7 @@
  * Rules are data (vf/rules.def): RULE(id, number, name, kind, bug check parameter 1, what to do). A
  * finding is a violation or an advice (DESIGN.md decision 8). vf_report may be called at any IRQL
  * and in an NMI: it takes no lock and allocates nothing; findings go into a fixed table (later ones
- * are counted) and, at once, to the report stream.
+ * are counted) and, unless vf_quiet, at once to the report stream.
  */
 #pragma once
 
@@ -17,6 +17,8 @@
 
 enum vf_mode { VF_OFF, VF_REPORT, VF_BUGCHECK };
 extern enum vf_mode vf_mode; /* set before boot, constant after */
+/* Keep findings, print none: who booted the machine reports them at the end. Before boot. */
+extern bool vf_quiet;
 
 static inline bool vf_on(void)
 {

@@ -161,6 +161,7 @@ static int setup(void **state)
 	fake_processor_begin();
 	fake_processor.index = 3;
 	vf_mode = VF_REPORT;
+	vf_quiet = false;
 	vf_drivers_select(NULL);
 	output[0] = 0;
 	pool_caller = 0;
@@ -190,6 +191,15 @@ static void line_of_a_finding(void **state)
 	assert_int_equal(finding->processor, 3);
 	assert_int_equal(finding->irql, DISPATCH_LEVEL);
 	assert_null(vf_finding_at(findings + 1));
+}
+
+static void quiet_keeps_and_prints_nothing(void **state)
+{
+	(void)state;
+	vf_quiet = true;
+	vf_report(VF_NmiHandle, "KeDeregisterNmiCallback", 0x11002, 7, "quiet");
+	assert_string_equal(output, "");
+	assert_int_equal(vf_finding_count(), findings + 1);
 }
 
 static void ddi_name_stands_once(void **state)
@@ -484,6 +494,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(line_of_a_finding, setup),
+		cmocka_unit_test_setup(quiet_keeps_and_prints_nothing, setup),
 		cmocka_unit_test_setup(ddi_name_stands_once, setup),
 		cmocka_unit_test_setup(same_place_counts, setup),
 		cmocka_unit_test_setup(ver3_other_code_is_not_judged, setup),
