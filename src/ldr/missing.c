@@ -45,10 +45,15 @@ struct ldr_stub_block {
 /* Where every stub leads: RCX = its record, RDX = the driver's return address. */
 static NTAPI _Noreturn void missing_called(const struct stub_record *record, uint64_t caller)
 {
-	struct ke_bugcheck_detail detail = {.address = caller};
+	struct ke_bugcheck_detail detail = {.address = 0};
 	char text[LDR_PE_ERROR_MAX + 1], where[80];
 
-	ldr_address_format(caller, where, sizeof(where));
+	/* A driver that ends in a jump to the function leaves no address of its own. */
+	rtl_copy(where, sizeof(where), record->image->name);
+	if (ldr_image_from_address(caller)) {
+		detail.address = caller;
+		ldr_address_format(caller, where, sizeof(where));
+	}
 	rtl_print(text, sizeof(text),
 		  "%s called %s!%s, which is not supported (run: ketch imports %s)", where,
 		  record->module, record->name, record->image->name);

@@ -1,42 +1,49 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Fuzzes the PE reader: tests/fuzz/run.sh SECONDS (0: only runs the seeds). Inputs that it finds interesting are kept in
-# build/fuzz/found, one that breaks the reader in build/fuzz/crash-*.
+# Fuzzes the PE reader and the loader: tests/fuzz/run.sh SECONDS (0: only runs the seeds). Inputs that turn out
+# interesting are kept in build/fuzz/TARGET.found, one that breaks something in build/fuzz/TARGET.crash-*.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
 out=build/fuzz
-mkdir -p "$out/found"
+passed=0 failed=0
+mkdir -p "$out"
 
-verdict() { # NAME STATUS
+compile=(clang -std=gnu17 -g -O1 -Wall -Wextra -Wno-multichar -Werror -fno-strict-aliasing -Isrc
+	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+reader=(src/ldr/pe*.c src/ldr/text.c)
+loader=(src/ldr/{arena,bind,image,kernel_image,missing,modules,unload}.c src/rtl/{case,format,format_convert,string}.c
+	src/port/linux/program.c tests/ldr/fake_kernel.c)
+
+verdict() { # NAME STATUS LOG
 	if [ "$2" = 0 ]; then
 		echo "PASS $1"
 		passed=$((passed + 1))
 	else
-		echo "FAIL $1: status $2, see $out"
+		tail -n 40 "$3"
+		echo "FAIL $1: status $2, see $3"
 		failed=$((failed + 1))
 	fi
+	return "$2"
 }
-passed=0 failed=0
 
-clang -std=gnu17 -g -O1 -Wall -Wextra -Werror -fno-strict-aliasing \
-	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Isrc \
-	tests/fuzz/fuzz_pe.c src/ldr/pe*.c src/ldr/text.c -o "$out/fuzz_pe"
-verdict fuzz_pe-build $?
+fuzz() { # TARGET SECONDS COMPILER-ARGUMENT...
+	local target=$1 time=$2 log=$out/$1.log
+	shift 2
+	"${compile[@]}" "$@" -o "$out/$target" >"$log" 2>&1
+	verdict "$target-build" $? "$log" || return
+	"$out/$target" tests/fuzz/corpus-pe/*.sys >"$log" 2>&1
+	verdict "$target-seeds" $? "$log" || return
+	[ "$time" != 0 ] || return 0
+	mkdir -p "$out/$target.found"
+	"$out/$target" -max_total_time="$time" -timeout=10 -max_len=20480 -print_final_stats=1 \
+		-artifact_prefix="$out/$target." "$out/$target.found" tests/fuzz/corpus-pe >"$log" 2>&1
+	verdict "$target-$time-seconds" $? "$log"
+	grep -E 'number_of_executed_units|new_units_added' "$log"
+}
 
-if [ $failed = 0 ]; then
-	"$out/fuzz_pe" tests/fuzz/corpus-pe/*.sys >"$out/seeds.log" 2>&1
-	status=$?
-	[ $status = 0 ] || tail -n 40 "$out/seeds.log"
-	verdict fuzz_pe-seeds $status
-fi
-if [ $failed = 0 ] && [ "$seconds" != 0 ]; then
-	"$out/fuzz_pe" -max_total_time="$seconds" -timeout=10 -max_len=20480 -print_final_stats=1 \
-		-artifact_prefix="$out/" "$out/found" tests/fuzz/corpus-pe >"$out/fuzz.log" 2>&1
-	status=$?
-	[ $status = 0 ] || tail -n 40 "$out/fuzz.log"
-	grep -E 'number_of_executed_units|new_units_added|^#.*DONE' "$out/fuzz.log"
-	verdict "fuzz_pe-$seconds-seconds" $status
-fi
+fuzz fuzz_pe $(((seconds + 1) / 2)) tests/fuzz/fuzz_pe.c "${reader[@]}"
+fuzz fuzz_image $((seconds / 2)) -fshort-wchar -Iinclude/km -Iinclude \
+	tests/fuzz/fuzz_image.c "${reader[@]}" "${loader[@]}"
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
