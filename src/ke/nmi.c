@@ -25,7 +25,8 @@
 #include "ke/walk.h"
 
 #define NMI_SLOW_NS    1000000u /* VER-49: advice */
-#define NMI_CLAIMS_ALL 8        /* VER-48: advice after so many */
+#define SEND_WAIT_NS   1000000u
+#define NMI_CLAIMS_ALL 8 /* VER-48: advice after so many */
 
 bool ke_nmi_ignore_unhandled;
 
@@ -263,22 +264,30 @@ static bool looks_like_affinity_ex(const void *address)
 	return size == 0 || size == 20 || size == 32 || size >= count;
 }
 
-static void send_and_wait(struct ke_processor *processor)
+/* Call for each possible processor of the set. */
+static void each_processor(const uint64_t *masks, unsigned groups,
+			   void (*each)(struct ke_processor *p, uint64_t until), uint64_t until)
 {
-	uint64_t delivered = atomic_load(&processor->nmi_delivered);
-	atomic_store_explicit(&processor->nmi_wanted, true, memory_order_relaxed);
-	if (ke_nmi_send(processor) != KE_NMI_SENT)
-		return;
-	/* DEF-11: for at most a millisecond; the own one has been delivered by now, unless an NMI
-	 * callback sends. */
-	if (ke_irql() == HIGH_LEVEL && ke_in_nmi())
-		return;
-	uint64_t begin = port_time_ns();
-	for (unsigned round = 0; atomic_load(&processor->nmi_delivered) == delivered; round++) {
-		if (port_time_ns() - begin > 1000000u)
-			break;
-		port_spin(round);
+	for (unsigned group = 0; group < groups; group++) {
+		for (uint64_t mask = masks[group]; mask; mask &= mask - 1) {
+			struct ke_processor *p =
+				ke_processor_find((USHORT)group, (UCHAR)__builtin_ctzll(mask));
+			if (p)
+				each(p, until);
+		}
 	}
+}
+
+static void send(struct ke_processor *p, uint64_t until)
+{
+	(void)until;
+	ke_nmi_send(p);
+}
+
+static void wait_until_taken(struct ke_processor *p, uint64_t until)
+{
+	for (unsigned round = 0; atomic_load(&p->port.nmi) && port_time_ns() < until; round++)
+		port_spin(round);
 }
 
 /*
@@ -313,13 +322,10 @@ ULONG_PTR NTAPI HalSendNMI(const KAFFINITY_EX *Processors)
 				  "present processors",
 			  mask);
 	}
-	for (unsigned group = 0; group < count; group++) {
-		for (uint64_t mask = masks[group]; mask; mask &= mask - 1) {
-			struct ke_processor *p =
-				ke_processor_find((USHORT)group, (UCHAR)__builtin_ctzll(mask));
-			if (p)
-				send_and_wait(p);
-		}
-	}
+	each_processor(masks, count, send, 0);
+	/* DEF-11: for at most a millisecond. The own one has come by now, unless an NMI callback
+	 * sends. */
+	if (ke_irql() != HIGH_LEVEL || !ke_in_nmi())
+		each_processor(masks, count, wait_until_taken, port_time_ns() + SEND_WAIT_NS);
 	return 0;
 }
