@@ -110,7 +110,7 @@ static NTSTATUS make_file(const struct ob_path *path, const struct io_open *open
 		file->Flags |= FO_WRITE_THROUGH;
 	if (open->options & FILE_SEQUENTIAL_ONLY)
 		file->Flags |= FO_SEQUENTIAL_ONLY;
-	KeInitializeEvent(&file->Lock, SynchronizationEvent, FALSE);
+	KeInitializeEvent(&file->Lock, SynchronizationEvent, TRUE); /* free */
 	KeInitializeEvent(&file->Event, NotificationEvent, FALSE);
 	InitializeListHead(&file->IrpList);
 	file->FileName.Buffer = io_allocate(path->rest.Length + sizeof(WCHAR));

@@ -29,7 +29,8 @@ NTSTATUS io_driver_start(struct ldr_image *image);
  * STATUS_NOT_FOUND: no started driver has this image.
  */
 NTSTATUS io_driver_unload(struct ldr_image *image);
-/* Why the last io_driver_unload was busy: printable words, no full stop; valid until the next. */
+/* Why the last io_driver_unload did not unload: printable words, no full stop; valid until the
+ * next. */
 const char *io_driver_busy_reason(void);
 /* Before the machine stops: IRP_MJ_SHUTDOWN to the devices that asked for it. */
 void io_shutdown(void);

@@ -78,7 +78,8 @@ static NTSTATUS control(PFILE_OBJECT file, struct io_user_request *user,
 						(ULONG)user->out_size);
 		if (NT_SUCCESS(status)) {
 			status = io_request_send(&request, device);
-			user->returned = request.result.Information;
+			/* What there is no room for was reported and is not there. */
+			user->returned = min(request.result.Information, (ULONG_PTR)user->out_size);
 		} else {
 			io_request_abandon(&request);
 		}

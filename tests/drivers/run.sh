@@ -57,7 +57,8 @@ run_case() {
 		compile "$(trim "$driver")" || { why="it does not compile"; return; }
 		[ ${#images[@]} = 0 ] && images+=("$image") || images+=("+$image")
 	done
-	read -ra options <<<"$options"
+	mkdir -p "$work/files/$name"
+	read -ra options <<<"${options//@FILES@/$work/files/$name}"
 	read -ra actions <<<"$actions"
 	read -r want text <<<"$expected"
 	"$ketch" run --timeout=20 "${options[@]}" "${images[@]}" "${actions[@]}" >"$log" 2>&1
