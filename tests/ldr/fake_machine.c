@@ -639,6 +639,18 @@ ULONG NTAPI fake_NdisSum(ULONG a)
 	return a + 2;
 }
 
+/* Raises after it has used what SysV lets a C function use. */
+VOID NTAPI fake_TestRaise(NTSTATUS status)
+{
+	/* not told to the compiler, which would save them */
+	__asm__ volatile("xorps %%xmm6, %%xmm6\n\txorps %%xmm7, %%xmm7\n\txorps %%xmm8, %%xmm8\n\t"
+			 "xorps %%xmm9, %%xmm9\n\txorps %%xmm15, %%xmm15"
+			 :
+			 :
+			 : "memory");
+	ExRaiseStatus(status);
+}
+
 /* All sixteen arguments, with different weights. */
 uint64_t NTAPI fake_TestSum(uint64_t a, uint64_t b, double c, uint64_t d, uint64_t e, uint64_t f,
 			    uint64_t g, uint64_t h, uint64_t i, uint64_t j, uint64_t k, uint64_t l,

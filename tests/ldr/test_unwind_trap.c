@@ -345,6 +345,17 @@ static void test_handled_traps_DEF332(void **state)
 	assert_null(fake_thread.records);
 }
 
+/* The nonvolatile XMM registers are the driver's at its call, whatever the kernel does with them.
+ */
+static void test_xmm_registers_survive_DEF332(void **state)
+{
+	double(NTAPI * keep_floats)(double *) = export("keep_floats");
+	double values[] = {1, 2, 3, 4};
+
+	(void)state;
+	assert_true(keep_floats(values) == 4321);
+}
+
 static void test_privileged_instruction_is_reported_DEF26(void **state)
 {
 	NTSTATUS(NTAPI * try_call)(void *, void *) = export("try_call");
@@ -383,6 +394,7 @@ static int run(void)
 		TEST(test_bad_pointer_to_a_ddi),
 		TEST(test_fault_in_memcpy_is_an_exception),
 		TEST(test_handled_traps_DEF332),
+		TEST(test_xmm_registers_survive_DEF332),
 		TEST(test_privileged_instruction_is_reported_DEF26),
 		TEST(test_pageable_memory_is_brought_in_DEF337),
 	};

@@ -92,6 +92,30 @@ EXPORT NOINLINE NTSTATUS try_copy(void *to, const void *from, SIZE_T size)
 	return 0;
 }
 
+NTSYSAPI VOID NTAPI TestRaise(NTSTATUS status);
+
+EXPORT NOINLINE NTSTATUS try_raise(NTSTATUS status)
+{
+	__try {
+		TestRaise(status);
+	} __except (EXCEPTION_EXECUTE_HANDLER) {
+		return GetExceptionCode();
+	}
+	return 0;
+}
+
+/* Keeps values in nonvolatile XMM registers over an exception that try_raise takes; nobody saves
+ * them in between. */
+EXPORT NOINLINE double keep_floats(volatile double *in)
+{
+	double a = in[0], b = in[1], c = in[2], d = in[3];
+
+	if (try_raise(STATUS_DEVICE_BUSY) != STATUS_DEVICE_BUSY) {
+		return 0;
+	}
+	return a + 10 * b + 100 * c + 1000 * d;
+}
+
 /* Calls functions of the kernel of every kind, two frames deep. */
 EXPORT NOINLINE ULONG64 calls_inner(PRKEVENT event, void *buffer)
 {
