@@ -16,9 +16,12 @@
  * dispatcher context's Fill0, which only our dispatcher sets.
  */
 #include "ke/guard.h"
+#include "ke/walk.h"
 #include "ldr/exception.h"
 #include "ldr/ldr.h"
 #include "rtl/rtl.h"
+
+#define KERNEL_HALF 0xffff800000000000ull
 
 typedef LONG NTAPI exception_filter(EXCEPTION_POINTERS *, PVOID);
 typedef VOID NTAPI termination_handler(BOOLEAN abnormal, PVOID frame);
@@ -82,6 +85,27 @@ static bool target_inside(const DISPATCHER_CONTEXT *dispatcher, const struct sco
 	return false;
 }
 
+/* Windows offers no handler a bad address of the kernel's half; say so, once for each instruction
+ * that follows another. */
+static void advise(const EXCEPTION_RECORD *record)
+{
+	static _Atomic uint64_t last;
+	uint64_t at = (uint64_t)record->ExceptionAddress;
+	uint64_t address = record->ExceptionInformation[1];
+	char where[80];
+
+	if (record->ExceptionCode != STATUS_ACCESS_VIOLATION || record->NumberParameters < 2 ||
+	    address < KERNEL_HALF || address == UINT64_MAX ||
+	    atomic_exchange_explicit(&last, at, memory_order_relaxed) == at) {
+		return;
+	}
+	(void)ke_where(at, where, sizeof(where));
+	ke_print(PORT_STREAM_REPORT,
+		 "%s: a handler takes the access to 0x%llx, but Windows does not offer it: a bad "
+		 "kernel address is bug check 0x50 there\n",
+		 where, address);
+}
+
 static EXCEPTION_DISPOSITION search(PEXCEPTION_RECORD record, PVOID frame, PCONTEXT context,
 				    PDISPATCHER_CONTEXT dispatcher, ULONG count)
 {
@@ -108,6 +132,7 @@ static EXCEPTION_DISPOSITION search(PEXCEPTION_RECORD record, PVOID frame, PCONT
 			return ExceptionContinueExecution;
 		}
 		if (answer > 0) {
+			advise(record);
 			RtlUnwindEx(frame, (PVOID)(dispatcher->ImageBase + scope.target), record,
 				    (PVOID)(ULONG_PTR)(ULONG)record->ExceptionCode,
 				    dispatcher->ContextRecord, dispatcher->HistoryTable);

@@ -17,7 +17,7 @@
  * by zero) are offered to handlers at every IRQL. In an NMI callback every exception is fatal.
  * - A bad system address (MmSystemRangeStart and above) is offered to handlers as a bad user
  * address is (DEF-332), and is bug check 0x50 when nobody handles it. Windows does not offer it: a
- * handler that takes one gets a line in the report.
+ * handler that takes one of the kernel's half of the address space gets a line in the report.
  * - A fault inside the core below DISPATCH_LEVEL is raised in the driver, at its call of the DDI,
  * when the table says that the function holds nothing then (DDI_FAULT); else it is a bug check that
  * blames the driver's call.
@@ -268,7 +268,8 @@ bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct por
 	(void)cpu;
 	if (trap->kind == PORT_TRAP_DEBUG_SERVICE) {
 		if (ke_in_nmi()) {
-			/* No debugger: it returns. The IRET that ends this exception lets NMIs in (NMI-39). */
+			/* No debugger: it returns. The IRET that ends this exception lets NMIs in
+			 * (NMI-39). */
 			port_frame_nmi_unblock(frame);
 			return true;
 		}

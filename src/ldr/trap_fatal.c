@@ -21,6 +21,7 @@
 #include "ldr/ddi.h"
 #include "ldr/exception.h"
 #include "rtl/rtl.h"
+#include "vf/vf.h"
 
 #define SYSTEM_RANGE 0x400000000000ull /* MmSystemRangeStart (DEF-325) */
 #define FIRST_64K    0x10000
@@ -217,7 +218,7 @@ _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place 
 		explain_core(trap, place, text, sizeof(text));
 	} else if (trap->kind == PORT_TRAP_PAGE_FAULT) {
 		explain_access(access_number(trap->access), trap->address, access, sizeof(access));
-		rtl_print(text, sizeof(text), "%s at IRQL %u%s", access, place->irql,
+		rtl_print(text, sizeof(text), "%s at %s%s", access, vf_irql_name(place->irql),
 			  ke_in_nmi() ? ", in an NMI callback" : "");
 	} else {
 		explain_record(&record, access, sizeof(access));

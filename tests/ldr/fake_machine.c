@@ -47,8 +47,7 @@ void vf_report(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_t obj
 
 const char *vf_irql_name(KIRQL irql)
 {
-	(void)irql;
-	abort();
+	return irql == HIGH_LEVEL ? "HIGH_LEVEL" : "DISPATCH_LEVEL";
 }
 _Atomic uint32_t ke_machine_stopped;
 

@@ -335,6 +335,10 @@ static void test_handled_traps_DEF332(void **state)
 	(void)state;
 	assert_int_equal(try_call(export("fault_read"), (void *)SYSTEM_ADDRESS),
 			 STATUS_ACCESS_VIOLATION);
+	assert_string_equal(fake_report, "");
+	assert_int_equal(try_call(export("fault_read"), (void *)0xfffff80000001000),
+			 STATUS_ACCESS_VIOLATION);
+	assert_contains(fake_report, "but Windows does not offer it");
 	fake_processor.irql = APC_LEVEL;
 	assert_int_equal(try_call(export("fault_read"), (void *)8), STATUS_ACCESS_VIOLATION);
 	fake_processor.irql = DISPATCH_LEVEL;
