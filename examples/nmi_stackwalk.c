@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nmi_stackwalk: interrupts every processor by HalSendNMI and prints the stack that each NMI interrupted.
+ * nmi_stackwalk: interrupts every processor by HalSendNMI and prints the stack that each NMI
+ * interrupted.
  *
  *     ketch cc nmi_stackwalk.c && ketch run -p 4 nmi_stackwalk.sys
  *
- * This is what samplers and hang detectors do: an NMI reaches a processor at any IRQL, also one that spins with
- * interrupts off, and the callback walks the interrupted stack by the images' unwind data.
+ * This is what samplers and hang detectors do: an NMI reaches a processor at any IRQL, also one
+ * that spins with interrupts off, and the callback walks the interrupted stack by the images'
+ * unwind data.
  */
 #include <ntddk.h>
 #include <ntaffinity.h>
@@ -30,7 +32,8 @@ static DRIVER_UNLOAD Unload;
 
 static BOOLEAN NTAPI OnNmi(PVOID Context, BOOLEAN Handled)
 {
-	struct sample *sample = (struct sample *)Context + KeGetCurrentProcessorNumberEx(NULL) % PROCESSORS;
+	struct sample *sample =
+		(struct sample *)Context + KeGetCurrentProcessorNumberEx(NULL) % PROCESSORS;
 
 	if (!waiting)
 		return Handled; /* not ours */
@@ -99,7 +102,8 @@ static VOID PrintSample(ULONG processor)
 		ULONG_PTR frame = (ULONG_PTR)sample->frames[i];
 
 		if (frame >= image_base && frame < image_end)
-			DbgPrint("nmi_stackwalk:   nmi_stackwalk.sys+0x%x\n", (ULONG)(frame - image_base));
+			DbgPrint("nmi_stackwalk:   nmi_stackwalk.sys+0x%x\n",
+				 (ULONG)(frame - image_base));
 		else
 			DbgPrint("nmi_stackwalk:   kernel\n");
 	}
@@ -148,9 +152,11 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 	if (!registration)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	for (i = 0; i < count && NT_SUCCESS(status); i++) {
-		status = PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Work, (PVOID)(ULONG_PTR)i);
+		status = PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Work,
+					      (PVOID)(ULONG_PTR)i);
 		if (NT_SUCCESS(status)) {
-			status = ObReferenceObjectByHandle(handle, THREAD_ALL_ACCESS, NULL, KernelMode, (PVOID *)&threads[i], NULL);
+			status = ObReferenceObjectByHandle(handle, THREAD_ALL_ACCESS, NULL,
+							   KernelMode, (PVOID *)&threads[i], NULL);
 			ZwClose(handle);
 		}
 	}

@@ -4,8 +4,9 @@
  *
  *     ketch cc nmi_watch.c && ketch run -p 4 nmi_watch.sys nmi:allx3
  *
- * A thread on each processor keeps it busy at PASSIVE_LEVEL or at DISPATCH_LEVEL, so that the NMIs have something to hit. The callback
- * does only what is allowed at HIGH_LEVEL: it counts and remembers; the driver prints at PASSIVE_LEVEL when it is unloaded.
+ * A thread on each processor keeps it busy at PASSIVE_LEVEL or at DISPATCH_LEVEL, so that the NMIs
+ * have something to hit. The callback does only what is allowed at HIGH_LEVEL: it counts and
+ * remembers; the driver prints at PASSIVE_LEVEL when it is unloaded.
  */
 #include <ntddk.h>
 
@@ -28,7 +29,8 @@ static ULONG_PTR image_base, image_end;
 DRIVER_INITIALIZE DriverEntry;
 static DRIVER_UNLOAD Unload;
 
-/* The innermost frame of what was interrupted that lies in this driver: the callback's own frame comes first. */
+/* The innermost frame of what was interrupted that lies in this driver: the callback's own frame
+ * comes first. */
 static PVOID InterruptedAddress(VOID)
 {
 	PVOID frames[16];
@@ -104,11 +106,13 @@ static VOID StopThreads(VOID)
 static NTSTATUS StartThread(ULONG processor)
 {
 	HANDLE handle;
-	NTSTATUS status = PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Work, (PVOID)(ULONG_PTR)processor);
+	NTSTATUS status = PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Work,
+					       (PVOID)(ULONG_PTR)processor);
 
 	if (!NT_SUCCESS(status))
 		return status;
-	status = ObReferenceObjectByHandle(handle, THREAD_ALL_ACCESS, NULL, KernelMode, (PVOID *)&threads[processor], NULL);
+	status = ObReferenceObjectByHandle(handle, THREAD_ALL_ACCESS, NULL, KernelMode,
+					   (PVOID *)&threads[processor], NULL);
 	ZwClose(handle);
 	return status;
 }
@@ -123,12 +127,14 @@ static VOID Unload(PDRIVER_OBJECT DriverObject)
 	for (i = 0; i < count && i < PROCESSORS; i++) {
 		LONG n, first = hits[i].count > REMEMBERED ? hits[i].count - REMEMBERED : 0;
 
-		DbgPrint("nmi_watch: processor %u: %d NMIs, callback at IRQL %u\n", i, hits[i].count, hits[i].irql);
+		DbgPrint("nmi_watch: processor %u: %d NMIs, callback at IRQL %u\n", i,
+			 hits[i].count, hits[i].irql);
 		for (n = first; n < hits[i].count; n++) {
 			PVOID where = hits[i].where[n % REMEMBERED];
 
 			if (where)
-				DbgPrint("nmi_watch:   %d: at nmi_watch.sys+0x%x\n", n + 1, (ULONG)((ULONG_PTR)where - image_base));
+				DbgPrint("nmi_watch:   %d: at nmi_watch.sys+0x%x\n", n + 1,
+					 (ULONG)((ULONG_PTR)where - image_base));
 			else
 				DbgPrint("nmi_watch:   %d: not in this driver\n", n + 1);
 		}

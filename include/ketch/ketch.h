@@ -21,16 +21,16 @@ struct ketch_options {
 	enum ketch_verify verify;
 	bool quiet_findings; /* do not print findings as they come: ketch_finding() has them */
 	bool ignore_unhandled_nmi;
-	bool allow_missing;  /* imports */
+	bool allow_missing;           /* imports */
 	bool strict_signed_callbacks; /* DEF-51 */
-	uint32_t timeout_ms; /* for the whole run; 0: none */
+	uint32_t timeout_ms;          /* for the whole run; 0: none */
 };
 
 enum ketch_outcome {
 	KETCH_OK,
-	KETCH_REFUSED,  /* status tells why; see ketch_message for an image error */
-	KETCH_BUGCHECK, /* the machine is stopped for good: ketch_bugcheck() */
-	KETCH_TIMEOUT,  /* the machine hangs: ketch_hang() */
+	KETCH_REFUSED,     /* status tells why; see ketch_message for an image error */
+	KETCH_BUGCHECK,    /* the machine is stopped for good: ketch_bugcheck() */
+	KETCH_TIMEOUT,     /* the machine hangs: ketch_hang() */
 	KETCH_INTERRUPTED, /* ketch_interrupt() was called; what was under way goes on */
 };
 
@@ -76,7 +76,8 @@ uint32_t ketch_processor_count(void);
 /* Open \\.\NAME, send one IOCTL (buffered, direct or neither), close. */
 enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size,
 			       void *out, size_t out_size, size_t *returned, uint32_t *status);
-/* Make the function that waits now, or the next one, return KETCH_INTERRUPTED, once. Async-signal-safe. */
+/* Make the function that waits now, or the next one, return KETCH_INTERRUPTED, once.
+ * Async-signal-safe. */
 void ketch_interrupt(void);
 /* Let the machine run for a while. */
 enum ketch_outcome ketch_wait(uint32_t ms);
