@@ -93,6 +93,8 @@ static void check_irql(const struct ex_place *place, uint64_t caller, const char
 	uint64_t parameters[3] = {irql, pool_type(place), (uint64_t)place->base};
 	if (irql <= APC_LEVEL || (!paged && irql <= DISPATCH_LEVEL))
 		return;
+	if (ddi[0] != 'E') /* a routine of mm: its own IRQL rule has been judged */
+		return;
 	vf_report_with(paged ? VF_PoolFreePagedIrql : VF_PoolFreeNonPagedIrql, ddi, caller,
 		       (uint64_t)place->base, parameters,
 		       "frees the %s block %p (tag '%s') at %s (%u)", paged ? "paged" : "nonpaged",

@@ -105,19 +105,27 @@ static bool names_ddi(const char *text, const char *ddi)
 	return !*ddi;
 }
 
+/* What happened, with the DDI's name in front. */
+static void fill_text(struct vf_finding *finding, const char *format, va_list arguments)
+{
+	char text[sizeof finding->text];
+	const char *ddi = finding->ddi;
+	rtl_vprint(text, sizeof text, format, arguments);
+	if (ddi && !names_ddi(text, ddi))
+		rtl_print(finding->text, sizeof finding->text, "%s: %s", ddi, text);
+	else
+		rtl_copy(finding->text, sizeof finding->text, text);
+}
+
 /* The line of a finding, without its end; fits in 500 bytes whatever the texts are. */
 static void describe(const struct vf_finding *finding, char *line, size_t size)
 {
 	char where[64];
-	const char *ddi = finding->ddi;
-	if (!ddi || names_ddi(finding->text, ddi))
-		ddi = "";
 	vf_address_where(finding->address, where, sizeof where);
-	rtl_print(line, size, "%s %s %s: %s%s%s%s%s on processor %u; %s",
+	rtl_print(line, size, "%s %s %s: %s%s%s on processor %u; %s",
 		  vf_rule_is_advice(finding->rule) ? "advice" : "violation",
-		  vf_rule_number(finding->rule), vf_rule_name(finding->rule), ddi,
-		  ddi[0] ? ": " : "", finding->text, where[0] ? " by " : "", where,
-		  finding->processor, vf_rule_remedy(finding->rule));
+		  vf_rule_number(finding->rule), vf_rule_name(finding->rule), finding->text,
+		  where[0] ? " by " : "", where, finding->processor, vf_rule_remedy(finding->rule));
 }
 
 static void tell_overflow(void)
@@ -147,7 +155,7 @@ void vf_report_list(enum vf_rule rule, const char *ddi, uint64_t caller, uint64_
 	};
 	if (parameters)
 		memcpy(finding.parameters, parameters, sizeof finding.parameters);
-	rtl_vprint(finding.text, sizeof finding.text, format, arguments);
+	fill_text(&finding, format, arguments);
 
 	bool violation = !vf_rule_is_advice(rule);
 	if (violation)
