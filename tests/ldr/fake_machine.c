@@ -193,19 +193,29 @@ struct ldr_image *fake_image_load(const char *path, bool checked)
 	return image;
 }
 
+/* Fields of an image have no alignment. */
+static uint32_t field(const uint8_t *at, unsigned index)
+{
+	uint32_t value;
+
+	memcpy(&value, at + 4 * index, sizeof(value));
+	return value;
+}
+
 void *fake_image_symbol(struct ldr_image *image, const char *name)
 {
 	/* The export directory of the mapped image: data directory 0 of the optional header. */
 	const uint8_t *base = (const uint8_t *)image->base;
-	const uint8_t *header = base + *(const uint32_t *)(base + 0x3c);
-	const uint32_t *exports = (const uint32_t *)(base + *(const uint32_t *)(header + 0x88));
-	const uint32_t *names = (const uint32_t *)(base + exports[8]);
-	const uint16_t *indexes = (const uint16_t *)(base + exports[9]);
-	const uint32_t *functions = (const uint32_t *)(base + exports[7]);
+	const uint8_t *header = base + field(base + 0x3c, 0);
+	const uint8_t *exports = base + field(header + 0x88, 0);
 
-	for (uint32_t i = 0; i < exports[6]; i++) {
-		if (strcmp((const char *)base + names[i], name) == 0) {
-			return (void *)(base + functions[indexes[i]]);
+	for (uint32_t i = 0; i < field(exports, 6); i++) {
+		const char *found = (const char *)base + field(base + field(exports, 8), i);
+		uint16_t index;
+
+		if (strcmp(found, name) == 0) {
+			memcpy(&index, base + field(exports, 9) + 2 * i, sizeof(index));
+			return (void *)(base + field(base + field(exports, 7), index));
 		}
 	}
 	require(false, name);
@@ -424,12 +434,16 @@ static void *thread_main(void *argument)
 {
 	static char alternate[0x20000];
 	stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
+	int result;
 
 	fake_processor.self = &fake_processor;
 	fake_processor.current = &fake_thread;
 	require(syscall(SYS_arch_prctl, ARCH_SET_GS, &fake_processor) == 0, "GS");
 	require(sigaltstack(&stack, NULL) == 0, "sigaltstack");
-	return (void *)(intptr_t)(*(int (**)(void))argument)();
+	result = (*(int (**)(void))argument)();
+	stack.ss_flags = SS_DISABLE; /* before sanitizers take theirs back */
+	require(sigaltstack(&stack, NULL) == 0, "sigaltstack");
+	return (void *)(intptr_t)result;
 }
 
 int fake_machine_run(int (*main_)(void))

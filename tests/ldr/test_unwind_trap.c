@@ -15,7 +15,7 @@
 
 #include "faulty_driver.h"
 
-#define SYSTEM_ADDRESS 0x480000001234 /* above MmSystemRangeStart; nothing is there */
+#define SYSTEM_ADDRESS 0x480000001230 /* above MmSystemRangeStart; nothing is there */
 
 static void *argument;
 
