@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 #include "port/linux/host.h"
+#include "port/linux/sanitize.h"
 
 #define EPOCH_1601_TO_1970_100NS 116444736000000000ull
 #define SPIN_BEFORE_SLEEP        24 /* pauses: about 1 us */
@@ -61,11 +62,13 @@ void port_wait(_Atomic uint32_t *word, uint32_t value)
 			return;
 		__builtin_ia32_pause();
 	}
+	host_delay();
 	host_futex_wait(word, value, NULL);
 }
 
 void port_wake(_Atomic uint32_t *word)
 {
+	host_delay();
 	host_futex_wake(word, INT32_MAX);
 }
 

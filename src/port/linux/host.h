@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -26,6 +27,7 @@ struct port_thread {
 	void *argument;
 	void *stack_limit, *stack_base;
 	void *alternate;
+	jmp_buf home; /* where the host thread goes back to the pool */
 	struct port_thread *next_free;
 };
 

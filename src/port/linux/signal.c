@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include "port/linux/host.h"
+#include "port/linux/sanitize.h"
 
 struct port_frame; /* a ucontext_t */
 
@@ -40,6 +41,7 @@ static void on_nmi(int number, siginfo_t *info, void *context)
 	(void)info;
 	int saved = errno;
 	struct port_cpu *cpu = host_held_cpu();
+	host_delay();
 	if (cpu && atomic_exchange(&cpu->nmi, 0))
 		ke_port_nmi(cpu, context);
 	errno = saved;
@@ -142,7 +144,9 @@ void port_cpu_kick(struct port_cpu *cpu)
 
 void port_cpu_nmi(struct port_cpu *cpu)
 {
+	host_delay();
 	uint32_t holder = atomic_load(&cpu->holder);
+	host_delay();
 	if (holder)
 		host_tgkill(holder, HOST_SIGNAL_NMI);
 }
@@ -151,8 +155,10 @@ void port_cpu_idle(struct port_cpu *cpu)
 {
 	/* Pairs with port_cpu_kick: it sets pending, then reads asleep. */
 	atomic_store(&cpu->asleep, 1);
+	host_delay();
 	if (!atomic_load(&cpu->pending))
 		host_futex_wait(&cpu->pending, 0, NULL);
+	host_delay();
 	atomic_store(&cpu->asleep, 0);
 }
 
@@ -185,7 +191,11 @@ static bool install(int number, void (*handler)(int, siginfo_t *, void *), int f
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < count; i++)
 		sigaddset(&action.sa_mask, mask[i]);
+#if HOST_TSAN
+	return host_tsan_install(number, &action);
+#else
 	return sigaction(number, &action, NULL) == 0;
+#endif
 }
 
 bool host_signals_install(void)

@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include "port/linux/host.h"
+#include "port/linux/sanitize.h"
 
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
@@ -59,9 +60,12 @@ long host_futex_wake(_Atomic uint32_t *word, int count)
 
 void host_tgkill(uint32_t tid, int signal)
 {
-	static uint32_t pid;
-	if (!pid)
+	static _Atomic uint32_t process;
+	uint32_t pid = atomic_load_explicit(&process, memory_order_relaxed);
+	if (!pid) {
 		pid = (uint32_t)host_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
+		atomic_store_explicit(&process, pid, memory_order_relaxed);
+	}
 	host_syscall(SYS_tgkill, pid, tid, signal, 0, 0, 0);
 }
 
@@ -90,6 +94,7 @@ static void gs_base_set(struct port_thread *self, void *base)
 static void baton_give(struct port_cpu *cpu, struct port_thread *to)
 {
 	atomic_store(&to->cpu, cpu);
+	host_delay();
 	atomic_store_explicit(&to->go, 1, memory_order_release); /* pairs with baton_take */
 	host_futex_wake(&to->go, 1);
 }
@@ -105,7 +110,9 @@ static void baton_take(struct port_thread *self)
 	}
 	struct port_cpu *cpu = atomic_load(&self->cpu);
 	gs_base_set(self, cpu->gs_base);
+	host_delay();
 	atomic_store(&cpu->holder, self->tid);
+	host_delay();
 	if (atomic_load(&cpu->nmi))
 		host_tgkill(self->tid, HOST_SIGNAL_NMI);
 }
@@ -113,12 +120,17 @@ static void baton_take(struct port_thread *self)
 void port_thread_switch(struct port_cpu *cpu, struct port_thread *from, struct port_thread *to)
 {
 	atomic_store(&cpu->holder, 0);
+	host_delay();
 	baton_give(cpu, to);
+	host_delay();
 	baton_take(from);
 }
 
 void port_cpu_start(struct port_cpu *cpu, struct port_thread *first)
 {
+#if HOST_TSAN
+	host_tsan_watch(cpu);
+#endif
 	baton_give(cpu, first);
 }
 
@@ -176,38 +188,26 @@ static void *thread_main(void *argument)
 	self->stack_base = __builtin_frame_address(0);
 	host_self = self;
 	host_signals_prepare_thread(self);
-	/* In the pool only now: until here nobody may give it a baton. */
-	pool_put(self);
-	atomic_fetch_sub(&pool_coming, 1);
-	for (;;) {
-		baton_take(self);
-		self->entry(self->argument);
-		abort(); /* a kernel thread ends by port_thread_exit */
+	/* The host thread of a kernel thread that has ended begins again here, so that thread after
+	 * thread does not creep down its stack. */
+	if (_setjmp(self->home) == 0) {
+		pool_put(self); /* until here nobody may give it a baton */
+		atomic_fetch_sub(&pool_coming, 1);
+	} else {
+		pool_put(self);
 	}
-}
-
-/* The host thread of a kernel thread that has ended starts over on its own stack. */
-static _Noreturn void thread_again(struct port_thread *self)
-{
-	pool_put(self);
 	baton_take(self);
 	self->entry(self->argument);
-	abort();
+	abort(); /* a kernel thread ends by port_thread_exit */
 }
 
 void port_thread_exit(struct port_cpu *cpu, struct port_thread *from, struct port_thread *to)
 {
 	atomic_store(&cpu->holder, 0);
+	host_delay();
 	baton_give(cpu, to);
-	/* The frames below stack_base are dead: begin again there, so that thread after thread does
-	 * not creep down. */
-	host_stack_abandon();
-	void *top = from->stack_base;
-	__asm__ volatile("movq %0, %%rsp\n\txorl %%ebp, %%ebp\n\tmovq %1, %%rdi\n\tcall *%2\n\tud2"
-			 :
-			 : "r"(top), "r"(from), "r"(thread_again)
-			 : "rdi", "memory");
-	__builtin_unreachable();
+	host_delay();
+	longjmp(from->home, 1); /* which the sanitizers know: the frames below are dead */
 }
 
 /* One mapping per host thread: guard, alternate stack, guard, stack. */
