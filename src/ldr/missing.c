@@ -11,8 +11,9 @@
  * context. Requirements: DEF-321.
  *
  * Chosen where documents are silent: the bug check's code is the status that a load without this
- * mode would have given, as Windows does for images that it needs to boot; parameter 1 is the
- * caller, parameter 2 the stub. The stubs of an unloaded image become inaccessible with it.
+ * mode would have given; parameter 1 is the caller, parameter 2 the stub. A missing variable looks
+ * the same in an import table, so it is not caught: reading it gives the stub's bytes, writing it
+ * faults. The stubs of an unloaded image become inaccessible with it.
  */
 #include "ex/ex.h"
 #include "ke/ke.h"
