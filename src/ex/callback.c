@@ -314,24 +314,34 @@ void ex_callback_processor_add(void *notify_context, NTSTATUS *status)
 /* ---- What is left of a driver -------------------------------------------------------------------
  */
 
+#define LISTED 32u /* that one look calls back for */
+
 size_t ex_callback_each(const void *base, size_t size,
 			void (*each)(void *context, uint64_t routine, const void *handle),
 			void *context)
 {
+	struct {
+		uint64_t routine;
+		const void *handle;
+	} found[LISTED];
 	size_t count = 0;
 	KIRQL old = ke_lock_raise(&callback_lock);
 	for (LIST_ENTRY *entry = all_registrations.Flink; entry != &all_registrations;
 	     entry = entry->Flink) {
 		struct callback_registration *registration =
 			CONTAINING_RECORD(entry, struct callback_registration, all);
-		if (registration->dead ||
-		    (uintptr_t)registration->function - (uintptr_t)base >= size)
+		uint64_t routine = (uint64_t)registration->function;
+		if (registration->dead || routine - (uintptr_t)base >= size)
 			continue;
+		if (count < LISTED) {
+			found[count].routine = routine;
+			found[count].handle = registration;
+		}
 		count++;
-		if (each)
-			each(context, (uint64_t)registration->function, registration);
 	}
 	ke_lock_lower(&callback_lock, old);
+	for (size_t i = 0; each && i < count && i < LISTED; i++)
+		each(context, found[i].routine, found[i].handle);
 	return count;
 }
 

@@ -12,6 +12,7 @@
 #include "vf/vf.h"
 
 #define BUCKETS 256u
+#define LISTED  32u /* objects that one look calls back for */
 
 struct entry {
 	struct entry *next;
@@ -77,9 +78,11 @@ static bool concerns(const struct ex_live *live, uint64_t low, uint64_t high)
 	return (object >= low && object < high) || (live->caller >= low && live->caller < high);
 }
 
+/* What was found is called back with no lock held, so that a finding shows the caller's IRQL. */
 size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool remove,
 		    void (*each)(void *context, const struct ex_live *live), void *context)
 {
+	struct ex_live found[LISTED];
 	struct entry *removed = NULL;
 	size_t count = 0;
 	KIRQL old = ke_lock_raise(&live_lock);
@@ -92,9 +95,9 @@ size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool 
 				link = &entry->next;
 				continue;
 			}
+			if (count < LISTED)
+				found[count] = entry->live;
 			count++;
-			if (each)
-				each(context, &entry->live);
 			if (!remove) {
 				link = &entry->next;
 				continue;
@@ -105,6 +108,8 @@ size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool 
 		}
 	}
 	ke_lock_lower(&live_lock, old);
+	for (size_t i = 0; each && i < count && i < LISTED; i++)
+		each(context, &found[i]);
 	while (removed) {
 		struct entry *next = removed->next;
 		ex_free(removed);

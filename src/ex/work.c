@@ -210,29 +210,30 @@ NTSTATUS ex_work_initialize(void)
 /* ---- What is left of a driver -------------------------------------------------------------------
  */
 
+#define LISTED 32u /* that one look calls back for */
+
 struct visit {
 	uint64_t low, high;
-	void (*each)(void *context, uint64_t routine, bool running);
-	void *context;
 	size_t count;
+	uint64_t routines[LISTED];
+	bool running[LISTED];
 };
 
 static void visit(struct visit *visit, uint64_t routine, bool running)
 {
 	if (routine < visit->low || routine >= visit->high)
 		return;
+	if (visit->count < LISTED) {
+		visit->routines[visit->count] = routine;
+		visit->running[visit->count] = running;
+	}
 	visit->count++;
-	if (visit->each)
-		visit->each(visit->context, routine, running);
 }
 
 size_t ex_work_each(const void *base, size_t size,
 		    void (*each)(void *context, uint64_t routine, bool running), void *context)
 {
-	struct visit state = {.low = (uintptr_t)base,
-			      .high = (uintptr_t)base + size,
-			      .each = each,
-			      .context = context};
+	struct visit state = {.low = (uintptr_t)base, .high = (uintptr_t)base + size};
 	KIRQL old = ke_lock_raise(&work_lock);
 	for (unsigned urgency = 0; urgency < URGENCIES; urgency++) {
 		LIST_ENTRY *head = &queues[urgency][WORK_CORE];
@@ -240,14 +241,15 @@ size_t ex_work_each(const void *base, size_t size,
 			visit(&state, CONTAINING_RECORD(entry, struct ex_work, entry)->routine,
 			      false);
 		head = &queues[urgency][WORK_DRIVER];
-		for (LIST_ENTRY *entry = head->Flink; entry != head; entry = entry->Flink)
-			visit(&state,
-			      (uint64_t)CONTAINING_RECORD(entry, WORK_QUEUE_ITEM, List)
-				      ->WorkerRoutine,
-			      false);
+		for (LIST_ENTRY *entry = head->Flink; entry != head; entry = entry->Flink) {
+			WORK_QUEUE_ITEM *item = CONTAINING_RECORD(entry, WORK_QUEUE_ITEM, List);
+			visit(&state, (uint64_t)item->WorkerRoutine, false);
+		}
 	}
 	for (uint32_t i = 0; i < worker_count; i++)
 		visit(&state, workers[i].routine, true);
 	ke_lock_lower(&work_lock, old);
+	for (size_t i = 0; each && i < state.count && i < LISTED; i++)
+		each(context, state.routines[i], state.running[i]);
 	return state.count;
 }
