@@ -12,6 +12,7 @@ static struct {
 	PIO_STACK_LOCATION location;
 	ULONG major, code, in, out, method_ok, cleanups, closes, creates;
 	BOOLEAN pend, pending_marked;
+	KIRQL close_irql;
 	PIRP irp;
 } seen;
 static LIST_ENTRY queue;
@@ -93,6 +94,7 @@ static NTSTATUS NTAPI lower(PDEVICE_OBJECT device, PIRP irp)
 		break;
 	case IRP_MJ_CLOSE:
 		seen.closes++;
+		seen.close_irql = KeGetCurrentIrql();
 		break;
 	case IRP_MJ_DEVICE_CONTROL:
 	case IRP_MJ_INTERNAL_DEVICE_CONTROL:
@@ -353,6 +355,35 @@ static void safe_queue(void)
 	CHECK(IoCsqRemoveNextIrp(&csq, NULL) == NULL, "then none");
 }
 
+static void by_context(void)
+{
+	KEVENT event;
+	IO_CSQ_IRP_CONTEXT context;
+	PIRP irp = IoAllocateIrp(2, FALSE);
+	KeInitializeEvent(&event, NotificationEvent, FALSE);
+	for (int round = 0; round < 2; round++) {
+		IoReuseIrp(irp, STATUS_SUCCESS);
+		KeClearEvent(&event);
+		IoSetCompletionRoutine(irp, keep, &event, TRUE, TRUE, TRUE);
+		IoSetNextIrpStackLocation(irp);
+		IoCsqInsertIrp(&csq, irp, &context);
+		if (round)
+			IoCancelIrp(irp);
+		CHECK(IoCsqRemoveIrp(&csq, &context) == (round ? NULL : irp) &&
+			      !!KeReadStateEvent(&event) == round && IsListEmpty(&queue),
+		      "IoCsqRemoveIrp takes out its own, or finds it cancelled");
+	}
+	/* Its cancel routine is about to run: it may not be taken any more. */
+	IoReuseIrp(irp, STATUS_SUCCESS);
+	IoSetNextIrpStackLocation(irp);
+	IoCsqInsertIrp(&csq, irp, &context);
+	PDRIVER_CANCEL routine = IoSetCancelRoutine(irp, NULL);
+	CHECK(routine && IoCsqRemoveIrp(&csq, &context) == NULL && context.Irp == irp,
+	      "IoCsqRemoveIrp leaves a request to its cancel routine");
+	RemoveEntryList(&irp->Tail.Overlay.ListEntry);
+	IoFreeIrp(irp);
+}
+
 /* ---- Open ---- */
 
 static void open_close(void)
@@ -375,6 +406,17 @@ static void open_close(void)
 	ObDereferenceObject(file);
 	CHECK(seen.closes == closes + 1 && bottom->ReferenceCount == 0,
 	      "the last reference closes it");
+	KIRQL old;
+	IoGetDeviceObjectPointer(&name, FILE_READ_DATA, &file, &device);
+	creates++, cleanups++, closes++;
+	seen.close_irql = HIGH_LEVEL;
+	KeRaiseIrql(DISPATCH_LEVEL, &old);
+	ObDereferenceObject(file);
+	KeLowerIrql(old);
+	for (int i = 0; i < 500 && seen.closes == closes; i++)
+		check_sleep(1);
+	CHECK(seen.closes == closes + 1 && seen.close_irql == PASSIVE_LEVEL,
+	      "PLT-4 given back at DISPATCH_LEVEL it is closed at PASSIVE_LEVEL");
 	InitializeObjectAttributes(&attributes, &deep, OBJ_CASE_INSENSITIVE, NULL, NULL);
 	CHECK(ZwOpenFile(&handle, GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE, &attributes, &block,
 			 0, FILE_SYNCHRONOUS_IO_NONALERT) == STATUS_SUCCESS,
@@ -434,6 +476,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	invalid();
 	cancels();
 	safe_queue();
+	by_context();
 	open_close();
 	IoDetachDevice(bottom); /* a driver with attached devices is not unloaded (PLT-59) */
 	return check_result();

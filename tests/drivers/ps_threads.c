@@ -202,6 +202,30 @@ static void notify(void)
 	      "PsSetLoadImageNotifyRoutine");
 }
 
+static volatile LONG inside;
+
+static VOID NTAPI slow_notify(HANDLE process, HANDLE thread, BOOLEAN create)
+{
+	UNREFERENCED_PARAMETER(process);
+	UNREFERENCED_PARAMETER(thread);
+	if (create)
+		return;
+	inside = 1;
+	check_sleep(50);
+	inside = 2;
+}
+
+static void removal_waits(void)
+{
+	PsSetCreateThreadNotifyRoutine(slow_notify);
+	PVOID thread = check_thread(returns, NULL);
+	for (int i = 0; i < 1000 && !inside; i++)
+		check_sleep(1);
+	PsRemoveCreateThreadNotifyRoutine(slow_notify);
+	CHECK(inside == 2, "a removal returns when the routine no longer runs");
+	check_join(thread);
+}
+
 static VOID unload(PDRIVER_OBJECT driver)
 {
 	UNREFERENCED_PARAMETER(driver);
@@ -221,5 +245,6 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	attach();
 	version();
 	notify();
+	removal_waits();
 	return check_result();
 }
