@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Compile the test drivers, run each case of cases.txt in its own machine, and print PASS and FAIL lines.
 # Usage: run.sh [-k] [PATTERN ...]   PATTERN: shell patterns of case names; -k: keep the images and outputs
-# KETCH names the program (build/ketch).
+# KETCH names the program (build/ketch), KETCH_JOBS how many cases run at a time (one for each processor of the host).
 set -u
 here=$(dirname "$(readlink -f "$0")")
 ketch=${KETCH:-$here/../../build/ketch}
@@ -10,6 +10,8 @@ keep=
 [ "${1:-}" = -k ] && { keep=1; shift; }
 work=$(mktemp -d)
 [ -n "$keep" ] && echo "outputs: $work" || trap 'rm -rf "$work"' EXIT
+jobs=${KETCH_JOBS:-$(nproc)}
+mkdir "$work/results"
 passed=0 failed=0
 
 trim() { local t=$1; t=${t#"${t%%[![:space:]]*}"}; printf '%s' "${t%"${t##*[![:space:]]}"}"; }
@@ -31,8 +33,10 @@ compile() {
 	read -ra words <<<"$1"
 	local key=${1//[^A-Za-z0-9_=]/.}
 	image=$work/$key/${words[0]%.c}.sys
-	[ -e "$image" ] && return 0
 	mkdir -p "$work/$key"
+	exec 9>"$work/$key/lock" # another case may want the same image
+	flock 9
+	[ -e "$image" ] && return 0
 	for word in "${words[@]:1}"; do
 		case $word in
 		*.def)
@@ -75,19 +79,43 @@ run_case() {
 	[ -z "$why" ] || sed 's/^/    /' "$log"
 }
 
+# One case in the background: its output, then PASS or FAIL as the last line, in the file of its number.
+start_case() {
+	local number=$1 name=$2 why
+	shift
+	{
+		run_case "$@"
+		[ -z "$why" ] && echo "PASS $name" || echo "FAIL $name: $why"
+	} >"$work/results/$number.part" 2>&1
+	mv "$work/results/$number.part" "$work/results/$number"
+}
+
+# Print the results that are there, in the order of the cases.
+show() {
+	while [ -e "$work/results/$((shown + 1))" ]; do
+		shown=$((shown + 1))
+		cat "$work/results/$shown"
+		case $(tail -n 1 "$work/results/$shown") in
+		PASS*) passed=$((passed + 1)) ;;
+		*) failed=$((failed + 1)) ;;
+		esac
+	done
+}
+
+started=0 shown=0
 while IFS='|' read -r name drivers options actions expected; do
 	name=$(trim "$name")
 	case $name in '' | '#'*) continue ;; esac
 	wanted "$name" "$@" || continue
-	run_case "$name" "$(trim "$drivers")" "$options" "$actions" "$(trim "$expected")"
-	if [ -z "$why" ]; then
-		passed=$((passed + 1))
-		echo "PASS $name"
-	else
-		failed=$((failed + 1))
-		echo "FAIL $name: $why"
+	if [ $((started - $(find "$work/results" -name '*[0-9]' | wc -l))) -ge "$jobs" ]; then
+		wait -n
+		show
 	fi
+	started=$((started + 1))
+	start_case "$started" "$name" "$(trim "$drivers")" "$options" "$actions" "$(trim "$expected")" &
 done <"$here/cases.txt"
+wait
+show
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]
