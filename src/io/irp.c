@@ -367,6 +367,31 @@ NTSTATUS NTAPI IoSetCompletionRoutineEx(PDEVICE_OBJECT DeviceObject, PIRP Irp,
 	return STATUS_SUCCESS;
 }
 
+static NTSTATUS NTAPI wake(PDEVICE_OBJECT device, PIRP irp, PVOID event)
+{
+	(void)device;
+	if (irp->PendingReturned)
+		KeSetEvent(event, IO_NO_INCREMENT, FALSE);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+/*
+ * Send the request on and wait until the lower drivers have completed it; it is the caller's again.
+ * IRQL = PASSIVE. FALSE: no stack location is left, nothing was sent.
+ */
+BOOLEAN NTAPI IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp)
+{
+	KEVENT event;
+	if (Irp->CurrentLocation <= 1)
+		return FALSE;
+	KeInitializeEvent(&event, NotificationEvent, FALSE);
+	IoCopyCurrentIrpStackLocationToNext(Irp);
+	IoSetCompletionRoutine(Irp, wake, &event, TRUE, TRUE, TRUE);
+	if (call_driver(DeviceObject, Irp, VF_CALLER()) == STATUS_PENDING)
+		KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, 0);
+	return TRUE;
+}
+
 /* ---- Cancellation ---- */
 
 /* The one lock of cancel routines. IRQL <= DISPATCH. */

@@ -153,6 +153,44 @@ NTSTATUS NTAPI ZwFlushBuffersFile(HANDLE FileHandle, PIO_STATUS_BLOCK IoStatusBl
 	return NT_SUCCESS(status) ? io_call_send(&call, IoStatusBlock) : status;
 }
 
+/* FILE_FS_DEVICE_INFORMATION. */
+struct device_information {
+	DEVICE_TYPE DeviceType;
+	ULONG Characteristics;
+};
+
+/*
+ * About the volume or device of an open file; its type and characteristics the I/O manager knows
+ * itself, the rest the driver is asked for. IRQL = PASSIVE. As ZwQueryInformationFile.
+ */
+NTSTATUS NTAPI ZwQueryVolumeInformationFile(HANDLE FileHandle, PIO_STATUS_BLOCK IoStatusBlock,
+					    PVOID FsInformation, ULONG Length,
+					    FS_INFORMATION_CLASS FsInformationClass)
+{
+	struct io_call call;
+	NTSTATUS status = io_call_begin(&call, FileHandle, 0, IRP_MJ_QUERY_VOLUME_INFORMATION);
+	if (!NT_SUCCESS(status))
+		return status;
+	if (FsInformationClass == FileFsDeviceInformation) {
+		PDEVICE_OBJECT device = call.file->DeviceObject;
+		struct device_information info = {device->DeviceType, device->Characteristics};
+		if (Length < sizeof(info))
+			return io_call_abandon(&call, STATUS_INFO_LENGTH_MISMATCH);
+		memcpy(FsInformation, &info, sizeof(info));
+		IoStatusBlock->Status = STATUS_SUCCESS;
+		IoStatusBlock->Information = sizeof(info);
+		return io_call_abandon(&call, STATUS_SUCCESS);
+	}
+	PIO_STACK_LOCATION location = IoGetNextIrpStackLocation(call.request.irp);
+	/* QueryVolume has QueryFile's layout. */
+	location->Parameters.QueryFile.Length = Length;
+	location->Parameters.QueryFile.FileInformationClass =
+		(FILE_INFORMATION_CLASS)FsInformationClass;
+	status = io_irp_system_buffer(call.request.irp, 0, 0, FsInformation, Length);
+	return NT_SUCCESS(status) ? io_call_send(&call, IoStatusBlock)
+				  : io_call_abandon(&call, status);
+}
+
 /* ---- By name ---- */
 
 /* IRQL = PASSIVE. The statuses of ZwOpenFile for DELETE access. */

@@ -108,6 +108,66 @@ NTSTATUS NTAPI ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNa
 	return STATUS_SUCCESS;
 }
 
+/* Objects have no security here: *SecurityDescriptor is NULL, as documented for such. IRQL =
+ * PASSIVE. STATUS_SUCCESS. */
+NTSTATUS NTAPI ObGetObjectSecurity(PVOID Object, PSECURITY_DESCRIPTOR *SecurityDescriptor,
+				   PBOOLEAN MemoryAllocated)
+{
+	(void)Object;
+	*SecurityDescriptor = 0;
+	*MemoryAllocated = FALSE;
+	return STATUS_SUCCESS;
+}
+
+/* IRQL = PASSIVE. There is nothing to release unless ObGetObjectSecurity allocated it, which it
+ * never does. */
+VOID NTAPI ObReleaseObjectSecurity(PSECURITY_DESCRIPTOR SecurityDescriptor, BOOLEAN MemoryAllocated)
+{
+	(void)SecurityDescriptor;
+	(void)MemoryAllocated;
+}
+
+/* ZwQueryObject's first class. */
+struct basic_information {
+	ULONG Attributes;
+	ACCESS_MASK GrantedAccess;
+	ULONG HandleCount;
+	ULONG PointerCount;
+	ULONG Reserved[10];
+};
+_Static_assert(sizeof(struct basic_information) == 0x38, "PUBLIC_OBJECT_BASIC_INFORMATION");
+
+/*
+ * About an object by handle: class 0 (counts and access) and 1 (its name). IRQL = PASSIVE.
+ * STATUS_INFO_LENGTH_MISMATCH with *ReturnLength, STATUS_INVALID_INFO_CLASS, STATUS_INVALID_HANDLE.
+ */
+NTSTATUS NTAPI ZwQueryObject(HANDLE Handle, ULONG ObjectInformationClass, PVOID ObjectInformation,
+			     ULONG ObjectInformationLength, PULONG ReturnLength)
+{
+	struct basic_information basic = {0};
+	ULONG need = sizeof(basic);
+	void *body;
+	NTSTATUS status =
+		ob_handle_reference(Handle, 0, 0, KernelMode, &body, &basic.GrantedAccess);
+	if (!NT_SUCCESS(status))
+		return status;
+	if (ObjectInformationClass == 1) {
+		status = ObQueryNameString(body, ObjectInformation, ObjectInformationLength, &need);
+	} else if (ObjectInformationClass != 0) {
+		status = STATUS_INVALID_INFO_CLASS;
+	} else if (ObjectInformationLength < need) {
+		status = STATUS_INFO_LENGTH_MISMATCH;
+	} else {
+		basic.HandleCount = (ULONG)ob_handle_count(body);
+		basic.PointerCount = (ULONG)ob_reference_count(body) - 1; /* without ours */
+		memcpy(ObjectInformation, &basic, need);
+	}
+	if (ReturnLength && status != STATUS_INVALID_INFO_CLASS)
+		*ReturnLength = need;
+	ob_dereference(body);
+	return status;
+}
+
 /* The object may go when its last handle and reference do. IRQL = PASSIVE. */
 VOID NTAPI ObMakeTemporaryObject(PVOID Object)
 {

@@ -151,6 +151,24 @@ NTSTATUS NTAPI PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process)
 	return STATUS_SUCCESS;
 }
 
+/*
+ * A handle of a process by its id. IRQL = PASSIVE. STATUS_INVALID_CID: no such process;
+ * STATUS_INVALID_PARAMETER_MIX: a name besides the id, or neither.
+ */
+NTSTATUS NTAPI ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess,
+			     POBJECT_ATTRIBUTES ObjectAttributes, PCLIENT_ID ClientId)
+{
+	if (!ClientId || ObjectAttributes->ObjectName)
+		return STATUS_INVALID_PARAMETER_MIX;
+	PKPROCESS process = ps_id_find(ClientId->UniqueProcess, &ps_process_type);
+	if (!process)
+		return STATUS_INVALID_CID;
+	NTSTATUS status = ob_handle_create(process, DesiredAccess, ObjectAttributes->Attributes,
+					   VF_CALLER(), ProcessHandle);
+	ob_dereference(process);
+	return status;
+}
+
 /* Keep a process from ending (DEF-308). IRQL <= APC. STATUS_PROCESS_IS_TERMINATING once its end has
  * begun. */
 NTSTATUS NTAPI PsAcquireProcessExitSynchronization(PEPROCESS Process)

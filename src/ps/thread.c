@@ -319,3 +319,26 @@ NTSTATUS NTAPI PsLookupThreadByThreadId(HANDLE ThreadId, PETHREAD *Thread)
 	*Thread = ps_ethread(thread);
 	return STATUS_SUCCESS;
 }
+
+/* Both at once; Process may be NULL. IRQL <= APC. STATUS_INVALID_CID: no such thread, or it is
+ * another process's. */
+NTSTATUS NTAPI PsLookupProcessThreadByCid(PCLIENT_ID Cid, PEPROCESS *Process, PETHREAD *Thread)
+{
+	PKTHREAD thread = ps_id_find(Cid->UniqueThread, &ps_thread_type);
+	if (!thread)
+		return STATUS_INVALID_CID;
+	if (thread->client_id.UniqueProcess != Cid->UniqueProcess) {
+		ob_dereference(thread);
+		return STATUS_INVALID_CID;
+	}
+	if (Process) {
+		void *process = ps_id_find(Cid->UniqueProcess, &ps_process_type);
+		if (!process) {
+			ob_dereference(thread);
+			return STATUS_INVALID_CID;
+		}
+		*Process = process;
+	}
+	*Thread = ps_ethread(thread);
+	return STATUS_SUCCESS;
+}

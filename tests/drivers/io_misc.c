@@ -290,6 +290,37 @@ static void exclusive(PDRIVER_OBJECT driver)
 	ObDereferenceObject(file);
 }
 
+/* ---- The event log, and a request sent on ---- */
+
+static NTSTATUS NTAPI kept(PDEVICE_OBJECT target, PIRP irp, PVOID context)
+{
+	UNREFERENCED_PARAMETER(target);
+	UNREFERENCED_PARAMETER(irp);
+	UNREFERENCED_PARAMETER(context);
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+static void log_and_forward(void)
+{
+	PIO_ERROR_LOG_PACKET entry = IoAllocateErrorLogEntry(device, sizeof(IO_ERROR_LOG_PACKET));
+	CHECK(entry != NULL, "IoAllocateErrorLogEntry");
+	entry->ErrorCode = 0xC0040001;
+	entry->UniqueErrorValue = 4711;
+	IoWriteErrorLogEntry(entry);
+	CHECK(IoAllocateErrorLogEntry(device, 8) == NULL, "an entry has at least its fixed part");
+	IoFreeErrorLogEntry(IoAllocateErrorLogEntry(device, ERROR_LOG_MAXIMUM_SIZE));
+	PIRP irp = IoAllocateIrp(2, FALSE);
+	IoSetCompletionRoutine(irp, kept, NULL, TRUE, TRUE, TRUE);
+	IoSetNextIrpStackLocation(irp);
+	IoGetCurrentIrpStackLocation(irp)->MajorFunction = IRP_MJ_CLOSE;
+	CHECK(IoForwardIrpSynchronously(device, irp) && irp->IoStatus.Status == STATUS_SUCCESS &&
+		      irp->CurrentLocation == 2,
+	      "IoForwardIrpSynchronously gives the request back");
+	irp->CurrentLocation = 1;
+	CHECK(!IoForwardIrpSynchronously(device, irp), "no location left");
+	IoFreeIrp(irp);
+}
+
 static VOID unload(PDRIVER_OBJECT driver)
 {
 	UNREFERENCED_PARAMETER(driver);
@@ -312,5 +343,6 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	remove_lock();
 	plug_and_play(driver);
 	exclusive(driver);
+	log_and_forward();
 	return check_result();
 }

@@ -239,6 +239,43 @@ static void sections_and_events(void)
 	ZwClose(second);
 }
 
+static void queries(void)
+{
+	UNICODE_STRING name = text(L"\\BaseNamedObjects\\KetchQuery");
+	OBJECT_ATTRIBUTES oa = attributes(&name, 0, NULL);
+	struct {
+		ULONG attributes, access, handles, pointers, reserved[10];
+	} basic;
+	struct {
+		OBJECT_NAME_INFORMATION info;
+		WCHAR text[64];
+	} full;
+	HANDLE handle, second;
+	PVOID object, security;
+	ULONG length;
+	BOOLEAN allocated;
+	ZwCreateEvent(&handle, EVENT_MODIFY_STATE, &oa, NotificationEvent, FALSE);
+	ZwOpenEvent(&second, EVENT_ALL_ACCESS, &oa);
+	ObReferenceObjectByHandle(handle, 0, NULL, KernelMode, &object, NULL);
+	CHECK(ZwQueryObject(handle, 0, &basic, sizeof(basic), &length) == STATUS_SUCCESS &&
+		      basic.handles == 2 && basic.pointers == 3 &&
+		      basic.access == EVENT_MODIFY_STATE,
+	      "ZwQueryObject, counts and access");
+	CHECK(ZwQueryObject(handle, 0, &basic, 8, &length) == STATUS_INFO_LENGTH_MISMATCH &&
+		      length == sizeof(basic),
+	      "ZwQueryObject tells the length");
+	CHECK(ZwQueryObject(handle, 1, &full, sizeof(full), &length) == STATUS_SUCCESS &&
+		      RtlEqualUnicodeString(&full.info.Name, &name, FALSE),
+	      "ZwQueryObject, the name");
+	CHECK(ObGetObjectSecurity(object, &security, &allocated) == STATUS_SUCCESS && !security &&
+		      !allocated,
+	      "ObGetObjectSecurity: none");
+	ObReleaseObjectSecurity(security, allocated);
+	ObDereferenceObject(object);
+	ZwClose(second);
+	ZwClose(handle);
+}
+
 static void deferred_deletion(void)
 {
 	HANDLE handle;
@@ -272,6 +309,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	links(device);
 	driver_and_device(driver, device);
 	sections_and_events();
+	queries();
 	deferred_deletion();
 	IoDeleteDevice(device);
 	return check_result() ? STATUS_UNSUCCESSFUL : STATUS_SUCCESS;

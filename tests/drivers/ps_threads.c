@@ -91,6 +91,24 @@ static void ids(void)
 	CHECK(*(HANDLE *)((PCHAR)PsInitialSystemProcess + 0x440) == (HANDLE)4 &&
 		      !strcmp((PCHAR)PsInitialSystemProcess + 0x5a8, "System"),
 	      "DEF-49 id and image name at their offsets");
+	CLIENT_ID id = {(HANDLE)4, PsGetCurrentThreadId()},
+		  wrong = {(HANDLE)8, PsGetCurrentThreadId()};
+	OBJECT_ATTRIBUTES attributes;
+	HANDLE handle;
+	CHECK(PsLookupProcessThreadByCid(&id, &process, &thread) == STATUS_SUCCESS &&
+		      process == PsInitialSystemProcess && thread == PsGetCurrentThread(),
+	      "PsLookupProcessThreadByCid");
+	ObDereferenceObject(process);
+	ObDereferenceObject(thread);
+	CHECK(PsLookupProcessThreadByCid(&wrong, NULL, &thread) == STATUS_INVALID_CID,
+	      "another process's thread");
+	InitializeObjectAttributes(&attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
+	CHECK(ZwOpenProcess(&handle, PROCESS_ALL_ACCESS, &attributes, &id) == STATUS_SUCCESS,
+	      "ZwOpenProcess");
+	ZwClose(handle);
+	id.UniqueProcess = (HANDLE)0x7770;
+	CHECK(ZwOpenProcess(&handle, PROCESS_ALL_ACCESS, &attributes, &id) == STATUS_INVALID_CID,
+	      "no such process");
 	CHECK(PsTerminateSystemThread(STATUS_SUCCESS) == STATUS_INVALID_PARAMETER,
 	      "PLT-42 DriverEntry's thread is not the driver's to end");
 	CHECK(PsAcquireProcessExitSynchronization(PsInitialSystemProcess) == STATUS_SUCCESS,

@@ -54,6 +54,14 @@ static void log_file(void)
 	CHECK(ZwQueryInformationFile(handle, &block, &standard, 4, FileStandardInformation) ==
 		      STATUS_INFO_LENGTH_MISMATCH,
 	      "DEF-217 a small buffer");
+	struct {
+		DEVICE_TYPE DeviceType;
+		ULONG Characteristics;
+	} volume; /* FILE_FS_DEVICE_INFORMATION */
+	CHECK(ZwQueryVolumeInformationFile(handle, &block, &volume, sizeof(volume),
+					   FileFsDeviceInformation) == STATUS_SUCCESS &&
+		      volume.DeviceType == FILE_DEVICE_DISK_FILE_SYSTEM,
+	      "FileFsDeviceInformation");
 	CHECK(ZwQueryInformationFile(handle, &block, &standard, sizeof(standard), 77) ==
 		      STATUS_INVALID_INFO_CLASS,
 	      "DEF-217 an unknown class");
