@@ -12,6 +12,7 @@
 #include "vf/vf.h"
 
 #define BUCKETS 256u
+#define PUT_OFF 16u
 #define LISTED  32u /* objects that one look calls back for */
 
 struct entry {
@@ -21,6 +22,12 @@ struct entry {
 
 static struct entry *buckets[BUCKETS];
 static struct ke_lock live_lock;
+
+/* Removals above DISPATCH_LEVEL, where the lock may be held by what was interrupted: done later. */
+static struct {
+	_Atomic(const void *) object;
+	_Atomic uint32_t kind;
+} put_off[PUT_OFF];
 
 static struct entry **bucket_of(const void *object)
 {
@@ -36,10 +43,34 @@ static struct entry **find(enum ex_live_kind kind, const void *object)
 	return link;
 }
 
+static void remove_later(enum ex_live_kind kind, const void *object)
+{
+	for (unsigned i = 0; i < PUT_OFF; i++) {
+		const void *empty = NULL;
+		if (!atomic_compare_exchange_strong(&put_off[i].object, &empty, object))
+			continue;
+		atomic_store(&put_off[i].kind, kind + 1); /* complete */
+		return;
+	}
+}
+
+static void remove_put_off(void)
+{
+	for (unsigned i = 0; i < PUT_OFF; i++) {
+		const void *object = atomic_load(&put_off[i].object);
+		uint32_t kind = object ? atomic_exchange(&put_off[i].kind, 0) : 0;
+		if (!kind)
+			continue;
+		atomic_store(&put_off[i].object, NULL);
+		ex_live_remove((enum ex_live_kind)(kind - 1), object);
+	}
+}
+
 bool ex_live_add(enum ex_live_kind kind, const void *object, size_t size, uint64_t caller)
 {
 	if (!vf_on() || ke_irql() > DISPATCH_LEVEL)
 		return true;
+	remove_put_off();
 	struct entry *new = ex_allocate(sizeof(*new), 'eviL', NonPagedPoolNx);
 	if (!new)
 		return true; /* unchecked rather than refused */
@@ -60,8 +91,12 @@ bool ex_live_add(enum ex_live_kind kind, const void *object, size_t size, uint64
 
 bool ex_live_remove(enum ex_live_kind kind, const void *object)
 {
-	if (!vf_on() || ke_irql() > DISPATCH_LEVEL)
+	if (!vf_on())
 		return true;
+	if (ke_irql() > DISPATCH_LEVEL) {
+		remove_later(kind, object);
+		return true;
+	}
 	KIRQL old = ke_lock_raise(&live_lock);
 	struct entry **link = find(kind, object);
 	struct entry *entry = *link;
@@ -85,6 +120,7 @@ size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool 
 	struct ex_live found[LISTED];
 	struct entry *removed = NULL;
 	size_t count = 0;
+	remove_put_off();
 	KIRQL old = ke_lock_raise(&live_lock);
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		struct entry **link = &buckets[i];
@@ -180,8 +216,10 @@ void ex_check_contents(const struct ex_place *place, uint64_t caller, const char
 	}
 	check_timers(place, caller, ddi);
 	size_t locked = mm_pages_locked(place->base, place->room);
-	if (locked)
-		vf_report(VF_PoolFreeLocked, ddi, caller, (uintptr_t)place->base,
-			  "frees the block %p while %I64u of its pages are locked", place->base,
-			  (uint64_t)locked);
+	if (!locked)
+		return;
+	vf_report(VF_PoolFreeLocked, ddi, caller, (uintptr_t)place->base,
+		  "frees the block %p while %I64u of its pages are locked", place->base,
+		  (uint64_t)locked);
+	mm_pages_forget_locks(place->base, place->room); /* the next owner is innocent */
 }

@@ -41,6 +41,8 @@ void mm_pageable_bring(void *base, size_t size);
 /* Pages of [base, base + size) that an MDL holds locked, or that a nonpaged-pool MDL describes. Any
  * context. */
 size_t mm_pages_locked(const void *base, size_t size);
+/* They are freed although they are locked: forget the locks. */
+void mm_pages_forget_locks(const void *base, size_t size);
 /*
  * Lock the pages of an MDL as MmProbeAndLockPages does, without raising. IRQL <= DISPATCH_LEVEL, <=
  * APC_LEVEL for pageable memory. STATUS_ACCESS_VIOLATION: a page is not there, cannot be written,

@@ -51,18 +51,31 @@ bool mm_address_valid(const void *address)
 	return port_pages_accessible(address, false) || mm_is_unlocked_pageable((uintptr_t)address);
 }
 
-size_t mm_pages_locked(const void *base, size_t size)
+/* The pages of [base, base + size) that are locked; `forget`: until now. */
+static size_t count_locked(const void *base, size_t size, bool forget)
 {
 	const struct ex_arena *arena = ex_arena_of(base);
 	size_t locked = 0;
 	if (!arena || !size)
 		return 0;
-	const char *last = (const char *)base + size - 1;
-	for (const char *page = base; page <= last;
-	     page = (const char *)(((uintptr_t)page | (PAGE_SIZE - 1)) + 1)) {
-		const struct ex_page *record = ex_page_of(arena, page);
-		if (record && atomic_load_explicit(&record->locked, memory_order_relaxed))
-			locked++;
+	uint32_t last = ex_page_number(arena, (const char *)base + size - 1);
+	uint32_t end = atomic_load_explicit(&arena->used, memory_order_acquire);
+	for (uint32_t page = ex_page_number(arena, base); page <= last && page < end; page++) {
+		if (!atomic_load_explicit(&arena->pages[page].locked, memory_order_relaxed))
+			continue;
+		locked++;
+		if (forget)
+			atomic_store_explicit(&arena->pages[page].locked, 0, memory_order_seq_cst);
 	}
 	return locked;
+}
+
+size_t mm_pages_locked(const void *base, size_t size)
+{
+	return count_locked(base, size, false);
+}
+
+void mm_pages_forget_locks(const void *base, size_t size)
+{
+	count_locked(base, size, true);
 }
