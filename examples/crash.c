@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crash: a driver that follows a NULL pointer while it holds a spin lock: what a bug check looks like.
+ * crash: a driver that follows a NULL pointer while it holds a spin lock: what a bug check looks
+ * like.
  *
  *     ketch cc crash.c && ketch run crash.sys        bug check 0xD1, exit status 3
  */

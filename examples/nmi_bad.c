@@ -4,9 +4,10 @@
  *
  *     ketch cc nmi_bad.c && ketch run -p 4 nmi_bad.sys nmi:3
  *
- * Its callback sets an event, although at HIGH_LEVEL it may have interrupted the very code that keeps events (then it is
- * bug check 0xF: `nmi` on processor 0 right after the load finds that in every other run); and the
- * driver unloads with the callback registered, so that the next NMI calls code that is gone:
+ * Its callback sets an event, although at HIGH_LEVEL it may have interrupted the very code that
+ * keeps events (then it is bug check 0xF: `nmi` on processor 0 right after the load finds that in
+ * every other run); and the driver unloads with the callback registered, so that the next NMI calls
+ * code that is gone:
  *
  *     ketch run nmi_bad.sys nmi unload nmi        bug check 0xCE
  */

@@ -293,7 +293,8 @@ _Noreturn void ke_thread_exit(NTSTATUS status);
  * reference). */
 extern void (*ke_thread_gone)(PKTHREAD thread);
 
-/* ---- What is alive, for unload checks: each set timer, each queued DPC, under the list's lock ---- */
+/* ---- What is alive, for unload checks: each set timer, each queued DPC, under the list's lock
+ * ---- */
 void ke_timers_each(void (*each)(void *context, KTIMER *timer), void *context);
 void ke_dpcs_each(void (*each)(void *context, KDPC *dpc), void *context);
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* SLISTs, lookaside lists, interlocked lists (DEF-224..236): CASE 0 as allowed; 1 to 3 break a rule (VER-15, VER-39). */
+/* SLISTs, lookaside lists, interlocked lists (DEF-224..236): CASE 0 as allowed; 1 to 3 break a rule
+ * (VER-15, VER-39). */
 #include "check.h"
 
 #define THREADS 4
-#define ROUNDS	3000
+#define ROUNDS  3000
 #define ENTRIES 64
-#define TAG	'tsiL'
+#define TAG     'tsiL'
 
 struct DECLSPEC_ALIGN(16) item {
 	SLIST_ENTRY link;
@@ -69,8 +70,10 @@ CHECK_HELPER void slists(void)
 	InitializeSListHead(&stack);
 	CHECK(!InterlockedPopEntrySList(&stack) && !ExQueryDepthSList(&stack), "an empty SLIST");
 	CHECK(!InterlockedPushEntrySList(&stack, &items[0].link), "the first push returns NULL");
-	CHECK(InterlockedPushEntrySList(&stack, &items[1].link) == &items[0].link, "the next one the entry before");
-	CHECK(ExQueryDepthSList(&stack) == 2 && InterlockedPopEntrySList(&stack) == &items[1].link, "last in, first out");
+	CHECK(InterlockedPushEntrySList(&stack, &items[1].link) == &items[0].link,
+	      "the next one the entry before");
+	CHECK(ExQueryDepthSList(&stack) == 2 && InterlockedPopEntrySList(&stack) == &items[1].link,
+	      "last in, first out");
 	for (int i = 1; i < ENTRIES; i++)
 		InterlockedPushEntrySList(&stack, &items[i].link);
 	storm(shuffle);
@@ -86,7 +89,8 @@ CHECK_HELPER void lists(void)
 	InitializeListHead(&queue);
 	KeInitializeSpinLock(&queue_lock);
 	CHECK(!ExInterlockedRemoveHeadList(&queue, &queue_lock), "DEF-236 an empty list");
-	CHECK(!ExInterlockedInsertTailList(&queue, &items[0].list, &queue_lock), "DEF-235 the first insertion returns NULL");
+	CHECK(!ExInterlockedInsertTailList(&queue, &items[0].list, &queue_lock),
+	      "DEF-235 the first insertion returns NULL");
 	CHECK(ExInterlockedInsertTailList(&queue, &items[1].list, &queue_lock) == &items[0].list,
 	      "DEF-235 the next one the tail before");
 	for (int i = 2; i < ENTRIES; i++)
@@ -96,7 +100,8 @@ CHECK_HELPER void lists(void)
 	while (ExInterlockedRemoveHeadList(&queue, &queue_lock))
 		count++;
 	CHECK(!wrong && count == ENTRIES, "DEF-235 DEF-236 four threads");
-	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && !queue_lock, "the lock is free, the IRQL is back");
+	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && !queue_lock,
+	      "the lock is free, the IRQL is back");
 }
 
 static LONG allocated, freed;
@@ -140,7 +145,8 @@ CHECK_HELPER void lookasides(void)
 	}
 	for (int i = 0; i < 8; i++)
 		ExFreeToNPagedLookasideList(&nonpaged, blocks[i]);
-	CHECK(nonpaged.L.TotalAllocates == 8 && nonpaged.L.TotalFrees == 8, "DEF-234 the inline functions count");
+	CHECK(nonpaged.L.TotalAllocates == 8 && nonpaged.L.TotalFrees == 8,
+	      "DEF-234 the inline functions count");
 	ExDeleteNPagedLookasideList(&nonpaged);
 
 	ExInitializePagedLookasideList(&paged, allocate, release, 0, 50, TAG, 0);
@@ -151,8 +157,8 @@ CHECK_HELPER void lookasides(void)
 	CHECK(freed == 1, "DEF-226 a delete frees what waits, by the driver's function");
 
 	allocated = freed = 0;
-	CHECK(ExInitializeLookasideListEx(&extended, allocate_ex, release_ex, NonPagedPoolNx, 0, 200, TAG, 0) ==
-		      STATUS_SUCCESS,
+	CHECK(ExInitializeLookasideListEx(&extended, allocate_ex, release_ex, NonPagedPoolNx, 0,
+					  200, TAG, 0) == STATUS_SUCCESS,
 	      "DEF-233 ExInitializeLookasideListEx");
 	blocks[0] = ExAllocateFromLookasideListEx(&extended);
 	blocks[1] = ExAllocateFromLookasideListEx(&extended);
@@ -163,7 +169,8 @@ CHECK_HELPER void lookasides(void)
 	CHECK(ExInitializeLookasideListEx(&extended, NULL, NULL, NonPagedPoolNx, 3, 200, TAG, 0) ==
 		      STATUS_INVALID_PARAMETER_5,
 	      "DEF-233 both flags");
-	CHECK(ExInitializeLookasideListEx(&extended, NULL, NULL, NonPagedPoolNx, 0, 200, TAG, 0) == STATUS_SUCCESS,
+	CHECK(ExInitializeLookasideListEx(&extended, NULL, NULL, NonPagedPoolNx, 0, 200, TAG, 0) ==
+		      STATUS_SUCCESS,
 	      "DEF-233 without functions of its own");
 	blocks[0] = ExAllocateFromLookasideListEx(&extended);
 	CHECK(blocks[0], "DEF-224 from the pool");

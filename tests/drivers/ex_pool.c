@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The pool: CASE 0 uses it as allowed; the others break one rule each (VER-13, VER-27, VER-28, VER-31, VER-44, PLT-45, PLT-48). */
+/* The pool: CASE 0 uses it as allowed; the others break one rule each (VER-13, VER-27, VER-28,
+ * VER-31, VER-44, PLT-45, PLT-48). */
 #include "check.h"
 
 #define TAG 'tseT'
@@ -14,8 +15,10 @@ CHECK_HELPER void blocks(void)
 	BOOLEAN aligned = TRUE, inside = TRUE;
 	for (SIZE_T size = 1; size < 3 * PAGE_SIZE; size += 61) {
 		PUCHAR block = take(size);
-		aligned = aligned && block && !((ULONG_PTR)block & (size < PAGE_SIZE ? 15 : PAGE_SIZE - 1));
-		inside = inside && (size >= PAGE_SIZE || PAGE_ALIGN(block) == PAGE_ALIGN(block + size - 1));
+		aligned = aligned && block &&
+			  !((ULONG_PTR)block & (size < PAGE_SIZE ? 15 : PAGE_SIZE - 1));
+		inside = inside &&
+			 (size >= PAGE_SIZE || PAGE_ALIGN(block) == PAGE_ALIGN(block + size - 1));
 		RtlFillMemory(block, size, 0x77);
 		ExFreePoolWithTag(block, TAG);
 	}
@@ -31,7 +34,8 @@ CHECK_HELPER void blocks(void)
 	PUCHAR paged = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_CACHE_ALIGNED, 500, TAG);
 	CHECK(paged && !((ULONG_PTR)paged & 63), "PLT-45 cache aligned");
 	ExFreePoolWithTag(paged, 0);
-	CHECK((ULONG_PTR)zeroed >= (ULONG_PTR)MM_SYSTEM_RANGE_START, "DEF-325 pool lies in the system range");
+	CHECK((ULONG_PTR)zeroed >= (ULONG_PTR)MM_SYSTEM_RANGE_START,
+	      "DEF-325 pool lies in the system range");
 
 	KIRQL old;
 	KeRaiseIrql(DISPATCH_LEVEL, &old);
@@ -59,7 +63,8 @@ CHECK_HELPER void raising(void)
 		status = GetExceptionCode();
 	}
 	CHECK(status == STATUS_INSUFFICIENT_RESOURCES, "ExAllocatePoolWithQuotaTag raises");
-	CHECK(!ExAllocatePoolWithQuotaTag(NonPagedPoolNx | POOL_QUOTA_FAIL_INSTEAD_OF_RAISE, 1ull << 45, TAG),
+	CHECK(!ExAllocatePoolWithQuotaTag(NonPagedPoolNx | POOL_QUOTA_FAIL_INSTEAD_OF_RAISE,
+					  1ull << 45, TAG),
 	      "POOL_QUOTA_FAIL_INSTEAD_OF_RAISE");
 }
 

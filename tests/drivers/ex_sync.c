@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fast and guarded mutexes, push locks, resources, rundown protection: CASE 0 uses them as allowed, from several threads;
- * the others break one rule each (VER-6, VER-14, VER-16, VER-34, DEF-181).
+ * Fast and guarded mutexes, push locks, resources, rundown protection: CASE 0 uses them as allowed,
+ * from several threads; the others break one rule each (VER-6, VER-14, VER-16, VER-34, DEF-181).
  */
 #include "check.h"
 
 #define THREADS 4
-#define ROUNDS	300
+#define ROUNDS  300
 
 static FAST_MUTEX fast;
 static KGUARDED_MUTEX guarded;
@@ -127,12 +127,15 @@ CHECK_HELPER void mutexes(void)
 	KeInitializeGuardedMutex(&guarded);
 	storm(with_fast, "PLT-80 fast mutex: four threads");
 	storm(with_guarded, "DEF-303 guarded mutex: four threads");
-	CHECK(ExTryToAcquireFastMutex(&fast) && KeGetCurrentIrql() == APC_LEVEL, "ExTryToAcquireFastMutex of a free one");
+	CHECK(ExTryToAcquireFastMutex(&fast) && KeGetCurrentIrql() == APC_LEVEL,
+	      "ExTryToAcquireFastMutex of a free one");
 	ExReleaseFastMutex(&fast);
-	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && fast.Count == 1 && !fast.Owner, "PLT-80 free again");
+	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && fast.Count == 1 && !fast.Owner,
+	      "PLT-80 free again");
 	KeEnterCriticalRegion();
 	ExAcquireFastMutexUnsafe(&fast);
-	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && fast.Owner == KeGetCurrentThread(), "ExAcquireFastMutexUnsafe");
+	CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL && fast.Owner == KeGetCurrentThread(),
+	      "ExAcquireFastMutexUnsafe");
 	ExReleaseFastMutexUnsafe(&fast);
 	KeLeaveCriticalRegion();
 }
@@ -162,7 +165,7 @@ static VOID NTAPI late_reader(PVOID unused)
 	KeLeaveCriticalRegion();
 }
 
-static BOOLEAN soon(ULONG (NTAPI *count)(PERESOURCE))
+static BOOLEAN soon(ULONG(NTAPI *count)(PERESOURCE))
 {
 	for (int i = 0; i < 1000 && !count(&resource); i++)
 		check_sleep(1);
@@ -171,12 +174,14 @@ static BOOLEAN soon(ULONG (NTAPI *count)(PERESOURCE))
 
 CHECK_HELPER void resources(void)
 {
-	CHECK(ExInitializeResourceLite(&resource) == STATUS_SUCCESS, "DEF-172 ExInitializeResourceLite");
+	CHECK(ExInitializeResourceLite(&resource) == STATUS_SUCCESS,
+	      "DEF-172 ExInitializeResourceLite");
 	storm(with_resource, "DEF-181 DEF-221 resource: four threads, recursion");
 
 	KeEnterCriticalRegion();
 	ExAcquireResourceSharedLite(&resource, TRUE);
-	CHECK(ExIsResourceAcquiredSharedLite(&resource) == 1 && !ExIsResourceAcquiredExclusiveLite(&resource),
+	CHECK(ExIsResourceAcquiredSharedLite(&resource) == 1 &&
+		      !ExIsResourceAcquiredExclusiveLite(&resource),
 	      "DEF-238 shared once");
 	PVOID one = check_thread(writer, NULL);
 	CHECK(soon(ExGetExclusiveWaiterCount), "DEF-229 a writer waits");
@@ -195,14 +200,16 @@ CHECK_HELPER void resources(void)
 	ExAcquireResourceExclusiveLite(&resource, TRUE);
 	CHECK(ExIsResourceAcquiredExclusiveLite(&resource), "DEF-237 exclusive");
 	ExConvertExclusiveToSharedLite(&resource);
-	CHECK(!ExIsResourceAcquiredExclusiveLite(&resource) && ExIsResourceAcquiredSharedLite(&resource) == 1,
+	CHECK(!ExIsResourceAcquiredExclusiveLite(&resource) &&
+		      ExIsResourceAcquiredSharedLite(&resource) == 1,
 	      "ExConvertExclusiveToSharedLite");
 	ExReleaseResourceForThreadLite(&resource, ExGetCurrentResourceThread());
 	CHECK(!ExIsResourceAcquiredSharedLite(&resource), "DEF-241 released by thread");
 	KeLeaveCriticalRegion();
 
 	ExEnterCriticalRegionAndAcquireResourceExclusive(&resource);
-	CHECK(KeAreApcsDisabled() && ExIsResourceAcquiredExclusiveLite(&resource), "DEF-227 region and resource");
+	CHECK(KeAreApcsDisabled() && ExIsResourceAcquiredExclusiveLite(&resource),
+	      "DEF-227 region and resource");
 	ExReleaseResourceAndLeaveCriticalRegion(&resource);
 	CHECK(!ExIsResourceAcquiredExclusiveLite(&resource), "DEF-240 left both");
 	CHECK(ExDeleteResourceLite(&resource) == STATUS_SUCCESS, "DEF-171 ExDeleteResourceLite");
@@ -226,7 +233,8 @@ CHECK_HELPER void rundowns(void)
 {
 	ExInitializeRundownProtection(&rundown);
 	KeInitializeEvent(&go, NotificationEvent, FALSE);
-	CHECK(ExAcquireRundownProtection(&rundown) && ExAcquireRundownProtectionEx(&rundown, 2), "DEF-293 acquired");
+	CHECK(ExAcquireRundownProtection(&rundown) && ExAcquireRundownProtectionEx(&rundown, 2),
+	      "DEF-293 acquired");
 	PVOID thread = check_thread(user, NULL);
 	KeSetEvent(&go, 0, FALSE);
 	ExWaitForRundownProtectionRelease(&rundown);
@@ -250,7 +258,8 @@ static void broken(void)
 	case 1: /* VER-14 */
 	case 2: /* VER-6 */
 		KeRaiseIrql(DISPATCH_LEVEL, &old);
-		if (CASE == 1 ? ExTryToAcquireFastMutex(&fast) : KeTryToAcquireGuardedMutex(&guarded)) {
+		if (CASE == 1 ? ExTryToAcquireFastMutex(&fast)
+			      : KeTryToAcquireGuardedMutex(&guarded)) {
 			KeLowerIrql(APC_LEVEL);
 			if (CASE == 1)
 				ExReleaseFastMutex(&fast);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Work items and callback objects (DEF-297, PLT-61..64, PRC-43, PRC-46): CASE 0 as allowed; the others break one rule each. */
+/* Work items and callback objects (DEF-297, PLT-61..64, PRC-43, PRC-46): CASE 0 as allowed; the
+ * others break one rule each. */
 #include "check.h"
 
 static KEVENT done, release_all;
@@ -130,11 +131,17 @@ CHECK_HELPER void callbacks(void)
 	KIRQL old;
 
 	InitializeObjectAttributes(&nameless, NULL, 0, NULL, NULL);
-	CHECK(ExCreateCallback(&object, &nameless, TRUE, TRUE) == STATUS_UNSUCCESSFUL, "PLT-61 without a name");
-	CHECK(open(L"\\Callback\\KetchTest", FALSE, TRUE, &object) == STATUS_OBJECT_NAME_NOT_FOUND, "PLT-61 absent");
-	CHECK(open(L"\\Device", FALSE, TRUE, &object) == STATUS_OBJECT_TYPE_MISMATCH, "PLT-61 another type");
-	CHECK(open(L"\\Callback\\KetchTest", TRUE, TRUE, &object) == STATUS_SUCCESS, "PLT-61 created");
-	CHECK(open(L"\\callback\\KETCHTEST", TRUE, FALSE, &same) == STATUS_SUCCESS && same == object, "PLT-61 opened");
+	CHECK(ExCreateCallback(&object, &nameless, TRUE, TRUE) == STATUS_UNSUCCESSFUL,
+	      "PLT-61 without a name");
+	CHECK(open(L"\\Callback\\KetchTest", FALSE, TRUE, &object) == STATUS_OBJECT_NAME_NOT_FOUND,
+	      "PLT-61 absent");
+	CHECK(open(L"\\Device", FALSE, TRUE, &object) == STATUS_OBJECT_TYPE_MISMATCH,
+	      "PLT-61 another type");
+	CHECK(open(L"\\Callback\\KetchTest", TRUE, TRUE, &object) == STATUS_SUCCESS,
+	      "PLT-61 created");
+	CHECK(open(L"\\callback\\KETCHTEST", TRUE, FALSE, &same) == STATUS_SUCCESS &&
+		      same == object,
+	      "PLT-61 opened");
 	ObDereferenceObject(same);
 
 	PVOID one = ExRegisterCallback(object, function, (PVOID)11);
@@ -143,7 +150,8 @@ CHECK_HELPER void callbacks(void)
 	KeRaiseIrql(DISPATCH_LEVEL, &old);
 	ExNotifyCallback(object, (PVOID)1, (PVOID)2);
 	KeLowerIrql(old);
-	CHECK(count == 2 && calls[0] == 11 && calls[1] == 22, "PLT-64 in registration order, with both arguments");
+	CHECK(count == 2 && calls[0] == 11 && calls[1] == 22,
+	      "PLT-64 in registration order, with both arguments");
 	CHECK(call_irql == DISPATCH_LEVEL, "PLT-64 at the caller's IRQL");
 	ExUnregisterCallback(one);
 	ExNotifyCallback(object, (PVOID)1, (PVOID)2);
@@ -166,17 +174,21 @@ CHECK_HELPER void callbacks(void)
 	ExNotifyCallback(object, NULL, NULL);
 	CHECK(count == 1, "PLT-63 from inside its own function");
 	ObDereferenceObject(object);
-	CHECK(open(L"\\Callback\\KetchTest", FALSE, TRUE, &object) == STATUS_OBJECT_NAME_NOT_FOUND, "PLT-61 deleted");
+	CHECK(open(L"\\Callback\\KetchTest", FALSE, TRUE, &object) == STATUS_OBJECT_NAME_NOT_FOUND,
+	      "PLT-61 deleted");
 
-	CHECK(open(L"\\Callback\\KetchOne", TRUE, FALSE, &object) == STATUS_SUCCESS, "an object for one");
+	CHECK(open(L"\\Callback\\KetchOne", TRUE, FALSE, &object) == STATUS_SUCCESS,
+	      "an object for one");
 	one = ExRegisterCallback(object, function, NULL);
 	CHECK(one && !ExRegisterCallback(object, function, NULL), "PLT-62 allows one registration");
 	ExUnregisterCallback(one);
 	ObDereferenceObject(object);
 
-	PCWSTR system[] = {L"\\Callback\\SetSystemTime", L"\\Callback\\PowerState", L"\\Callback\\ProcessorAdd"};
+	PCWSTR system[] = {L"\\Callback\\SetSystemTime", L"\\Callback\\PowerState",
+			   L"\\Callback\\ProcessorAdd"};
 	for (int i = 0; i < 3; i++) {
-		CHECK(open(system[i], FALSE, FALSE, &object) == STATUS_SUCCESS, "PLT-64 an object of the system");
+		CHECK(open(system[i], FALSE, FALSE, &object) == STATUS_SUCCESS,
+		      "PLT-64 an object of the system");
 		ObDereferenceObject(object);
 	}
 }

@@ -87,8 +87,9 @@ static void fault(void)
 	write_to((volatile LONG *)0x10);
 #elif CASE == 3
 	KeInitializeDpc(&dpc, dpc_routine, (PVOID)0x18);
+	KeRaiseIrql(DISPATCH_LEVEL, &irql); /* so that it runs on this thread's stack, when the IRQL drops */
 	KeInsertQueueDpc(&dpc, NULL, NULL);
-	KeFlushQueuedDpcs();
+	KeLowerIrql(irql);
 #elif CASE == 4
 	write_to((volatile LONG *)0xFFFFF80000001000);
 #elif CASE == 5

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* MDLs and probes: CASE 0 as allowed; the others break one rule each (PLT-49..54, VER-15, VER-32, VER-44, VER-60). */
+/* MDLs and probes: CASE 0 as allowed; the others break one rule each (PLT-49..54, VER-15, VER-32,
+ * VER-44, VER-60). */
 #include "check.h"
 
 #define TAG 'ldmT'
 
 static PUCHAR nonpaged, paged;
 
-static __attribute__((noinline, unused)) void probe_and_lock(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation)
+static __attribute__((noinline, unused)) void probe_and_lock(PMDL mdl, KPROCESSOR_MODE mode,
+							     LOCK_OPERATION operation)
 {
 	MmProbeAndLockPages(mdl, mode, operation);
 }
@@ -25,27 +27,33 @@ CHECK_HELPER NTSTATUS lock(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operat
 CHECK_HELPER void fields(void)
 {
 	PMDL mdl = IoAllocateMdl(nonpaged + 0x123, 2 * PAGE_SIZE, FALSE, FALSE, NULL);
-	CHECK(mdl && mdl->StartVa == nonpaged && mdl->ByteOffset == 0x123 && mdl->ByteCount == 2 * PAGE_SIZE &&
-		      mdl->Size == 0x30 + 8 * 3 && !mdl->Next,
+	CHECK(mdl && mdl->StartVa == nonpaged && mdl->ByteOffset == 0x123 &&
+		      mdl->ByteCount == 2 * PAGE_SIZE && mdl->Size == 0x30 + 8 * 3 && !mdl->Next,
 	      "PLT-50 fields after IoAllocateMdl");
 	CHECK(MmGetMdlVirtualAddress(mdl) == nonpaged + 0x123, "PLT-50 MmGetMdlVirtualAddress");
 	CHECK(MmSizeOfMdl((PVOID)1, PAGE_SIZE) == 0x30 + 8 * 2, "MmSizeOfMdl");
 
 	MmBuildMdlForNonPagedPool(mdl);
 	PPFN_NUMBER frames = MmGetMdlPfnArray(mdl);
-	CHECK((mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL) && mdl->MappedSystemVa == nonpaged + 0x123, "PLT-51 built");
-	CHECK(MmGetSystemAddressForMdlSafe(mdl, NormalPagePriority) == nonpaged + 0x123, "PLT-51 system address");
+	CHECK((mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL) &&
+		      mdl->MappedSystemVa == nonpaged + 0x123,
+	      "PLT-51 built");
+	CHECK(MmGetSystemAddressForMdlSafe(mdl, NormalPagePriority) == nonpaged + 0x123,
+	      "PLT-51 system address");
 	BOOLEAN right = TRUE;
 	for (int i = 0; i < 3; i++)
 		right = right &&
-			frames[i] == (ULONG64)MmGetPhysicalAddress(nonpaged + i * PAGE_SIZE).QuadPart >> PAGE_SHIFT;
+			frames[i] ==
+				(ULONG64)MmGetPhysicalAddress(nonpaged + i * PAGE_SIZE).QuadPart >>
+					PAGE_SHIFT;
 	CHECK(right && frames[0], "PLT-51 page frame numbers");
 
 	PMDL part = IoAllocateMdl(nonpaged + PAGE_SIZE, 100, FALSE, FALSE, NULL);
 	IoBuildPartialMdl(mdl, part, nonpaged + PAGE_SIZE + 5, 50);
 	CHECK((part->MdlFlags & MDL_PARTIAL) && MmGetMdlByteCount(part) == 50 &&
 		      MmGetMdlPfnArray(part)[0] == frames[1] &&
-		      MmGetSystemAddressForMdlSafe(part, NormalPagePriority) == nonpaged + PAGE_SIZE + 5,
+		      MmGetSystemAddressForMdlSafe(part, NormalPagePriority) ==
+			      nonpaged + PAGE_SIZE + 5,
 	      "IoBuildPartialMdl");
 	IoFreeMdl(part);
 	IoFreeMdl(mdl);
@@ -55,18 +63,22 @@ CHECK_HELPER void fields(void)
 CHECK_HELPER void locking(void)
 {
 	PMDL mdl = IoAllocateMdl(paged + 10, 3 * PAGE_SIZE, FALSE, FALSE, NULL);
-	CHECK(lock(mdl, KernelMode, IoWriteAccess) == STATUS_SUCCESS, "PLT-52 paged pool is locked");
-	CHECK((mdl->MdlFlags & (MDL_PAGES_LOCKED | MDL_WRITE_OPERATION)) == (MDL_PAGES_LOCKED | MDL_WRITE_OPERATION),
+	CHECK(lock(mdl, KernelMode, IoWriteAccess) == STATUS_SUCCESS,
+	      "PLT-52 paged pool is locked");
+	CHECK((mdl->MdlFlags & (MDL_PAGES_LOCKED | MDL_WRITE_OPERATION)) ==
+		      (MDL_PAGES_LOCKED | MDL_WRITE_OPERATION),
 	      "PLT-52 flags");
 	PUCHAR mapped = MmGetSystemAddressForMdlSafe(mdl, NormalPagePriority);
-	CHECK(mapped && (mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && mdl->MappedSystemVa == mapped, "PLT-53 mapped");
+	CHECK(mapped && (mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && mdl->MappedSystemVa == mapped,
+	      "PLT-53 mapped");
 
 	KIRQL old;
 	KeRaiseIrql(DISPATCH_LEVEL, &old); /* takes pageable memory away, but not this */
 	mapped[0] = 77;
 	mapped[2 * PAGE_SIZE] = 78;
 	KeLowerIrql(old);
-	CHECK(paged[10] == 77 && paged[10 + 2 * PAGE_SIZE] == 78, "DEF-337 locked pages at DISPATCH_LEVEL");
+	CHECK(paged[10] == 77 && paged[10 + 2 * PAGE_SIZE] == 78,
+	      "DEF-337 locked pages at DISPATCH_LEVEL");
 	MmUnmapLockedPages(mapped, mdl);
 	CHECK(!(mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA), "PLT-53 unmapped");
 	MmUnlockPages(mdl);
@@ -78,11 +90,14 @@ CHECK_HELPER void locking(void)
 	IoFreeMdl(mdl);
 
 	mdl = IoAllocateMdl((PVOID)0x10000, 100, FALSE, FALSE, NULL);
-	CHECK(lock(mdl, UserMode, IoReadAccess) == STATUS_ACCESS_VIOLATION, "PLT-52 no such user memory");
+	CHECK(lock(mdl, UserMode, IoReadAccess) == STATUS_ACCESS_VIOLATION,
+	      "PLT-52 no such user memory");
 	IoFreeMdl(mdl);
 	mdl = IoAllocateMdl(nonpaged, 100, FALSE, FALSE, NULL);
-	CHECK(lock(mdl, UserMode, IoReadAccess) == STATUS_ACCESS_VIOLATION, "PLT-52 kernel memory in UserMode");
-	CHECK(lock(mdl, KernelMode, IoReadAccess) == STATUS_SUCCESS, "DEF-90 nonpaged pool may be locked");
+	CHECK(lock(mdl, UserMode, IoReadAccess) == STATUS_ACCESS_VIOLATION,
+	      "PLT-52 kernel memory in UserMode");
+	CHECK(lock(mdl, KernelMode, IoReadAccess) == STATUS_SUCCESS,
+	      "DEF-90 nonpaged pool may be locked");
 	MmUnlockPages(mdl);
 	IoFreeMdl(mdl);
 }
@@ -92,8 +107,10 @@ CHECK_HELPER void pages(void)
 	PHYSICAL_ADDRESS zero = {{0}}, all = {{0}}, skip = {{0}};
 	all.QuadPart = -1;
 	PMDL mdl = MmAllocatePagesForMdlEx(zero, all, skip, 5 * PAGE_SIZE, MmCached, 0);
-	CHECK(mdl && MmGetMdlByteCount(mdl) == 5 * PAGE_SIZE && (mdl->MdlFlags & MDL_PAGES_LOCKED), "MmAllocatePagesForMdlEx");
-	PUCHAR mapped = MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority);
+	CHECK(mdl && MmGetMdlByteCount(mdl) == 5 * PAGE_SIZE && (mdl->MdlFlags & MDL_PAGES_LOCKED),
+	      "MmAllocatePagesForMdlEx");
+	PUCHAR mapped = MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE,
+						     NormalPagePriority);
 	BOOLEAN zeroed = mapped != NULL;
 	for (ULONG i = 0; zeroed && i < 5 * PAGE_SIZE; i++)
 		zeroed = !mapped[i];
@@ -114,14 +131,16 @@ CHECK_HELPER void pages(void)
 	boundary.QuadPart = 0x10000;
 	low = MmAllocateContiguousMemorySpecifyCache(0xc000, zero, all, boundary, MmCached);
 	CHECK(low && MmGetPhysicalAddress(low).QuadPart / 0x10000 ==
-			     (MmGetPhysicalAddress(low).QuadPart + 0xbfff) / 0x10000,
+			      (MmGetPhysicalAddress(low).QuadPart + 0xbfff) / 0x10000,
 	      "MmAllocateContiguousMemorySpecifyCache crosses no boundary");
 	MmFreeContiguousMemorySpecifyCache(low, 0xc000, MmCached);
 	limit.QuadPart = 0xfff;
-	CHECK(!MmAllocateContiguousMemory(PAGE_SIZE, limit), "MmAllocateContiguousMemory in the first page");
+	CHECK(!MmAllocateContiguousMemory(PAGE_SIZE, limit),
+	      "MmAllocateContiguousMemory in the first page");
 }
 
-static __attribute__((noinline, unused)) void probe(PVOID address, SIZE_T length, ULONG alignment, BOOLEAN write)
+static __attribute__((noinline, unused)) void probe(PVOID address, SIZE_T length, ULONG alignment,
+						    BOOLEAN write)
 {
 	if (write)
 		ProbeForWrite(address, length, alignment);
@@ -142,8 +161,10 @@ CHECK_HELPER NTSTATUS probed(PVOID address, SIZE_T length, ULONG alignment, BOOL
 
 CHECK_HELPER void probes(void)
 {
-	CHECK(probed((PVOID)0x20000, 100, 4, FALSE) == STATUS_SUCCESS, "ProbeForRead touches nothing");
-	CHECK(probed((PVOID)0x20000, 100, 4, TRUE) == STATUS_ACCESS_VIOLATION, "ProbeForWrite does");
+	CHECK(probed((PVOID)0x20000, 100, 4, FALSE) == STATUS_SUCCESS,
+	      "ProbeForRead touches nothing");
+	CHECK(probed((PVOID)0x20000, 100, 4, TRUE) == STATUS_ACCESS_VIOLATION,
+	      "ProbeForWrite does");
 	CHECK(probed((PVOID)0x20001, 100, 4, FALSE) == STATUS_DATATYPE_MISALIGNMENT, "alignment");
 	CHECK(probed(nonpaged, 100, 1, FALSE) == STATUS_ACCESS_VIOLATION, "DEF-325 kernel memory");
 	CHECK(probed((PVOID)~0ull, 100, 1, FALSE) == STATUS_ACCESS_VIOLATION, "a range that wraps");
@@ -158,33 +179,43 @@ CHECK_HELPER void memory(void)
 
 	RtlFillMemory(nonpaged, PAGE_SIZE, 0x3c);
 	from.VirtualAddress = nonpaged;
-	CHECK(MmCopyMemory(buffer, from, 64, MM_COPY_MEMORY_VIRTUAL, &done) == STATUS_SUCCESS && done == 64 &&
-		      buffer[63] == 0x3c,
+	CHECK(MmCopyMemory(buffer, from, 64, MM_COPY_MEMORY_VIRTUAL, &done) == STATUS_SUCCESS &&
+		      done == 64 && buffer[63] == 0x3c,
 	      "DEF-306 MmCopyMemory virtual");
 	from.PhysicalAddress = MmGetPhysicalAddress(nonpaged + 8);
 	buffer[0] = 0;
-	CHECK(MmCopyMemory(buffer, from, 8, MM_COPY_MEMORY_PHYSICAL, &done) == STATUS_SUCCESS && buffer[0] == 0x3c,
+	CHECK(MmCopyMemory(buffer, from, 8, MM_COPY_MEMORY_PHYSICAL, &done) == STATUS_SUCCESS &&
+		      buffer[0] == 0x3c,
 	      "DEF-306 MmCopyMemory physical");
 	from.VirtualAddress = (PVOID)0xffffff8000001000;
 	CHECK(!NT_SUCCESS(MmCopyMemory(buffer, from, 8, MM_COPY_MEMORY_VIRTUAL, &done)) && !done,
 	      "DEF-306 an address that is not there");
-	CHECK(MmCopyMemory(buffer, from, 8, 3, &done) == STATUS_INVALID_PARAMETER, "DEF-306 both flags");
+	CHECK(MmCopyMemory(buffer, from, 8, 3, &done) == STATUS_INVALID_PARAMETER,
+	      "DEF-306 both flags");
 
-	CHECK(MmIsAddressValid(nonpaged) && !MmIsAddressValid(NULL) && !MmIsAddressValid((PVOID)0xffffff8000001000),
+	CHECK(MmIsAddressValid(nonpaged) && !MmIsAddressValid(NULL) &&
+		      !MmIsAddressValid((PVOID)0xffffff8000001000),
 	      "DEF-167 MmIsAddressValid");
-	CHECK(MmGetPhysicalAddress((PVOID)0xffffff8000001000).QuadPart == 0, "DEF-203 0 when invalid");
-	CHECK((MmGetPhysicalAddress(nonpaged + 77).QuadPart & 0xfff) == 77, "DEF-203 keeps the offset");
-	CHECK(MmGetVirtualForPhysical(MmGetPhysicalAddress(&done)) == &done, "DEF-273 a stack page");
-	CHECK(MmGetVirtualForPhysical(MmGetPhysicalAddress(&nonpaged)) == &nonpaged, "DEF-273 an image page");
+	CHECK(MmGetPhysicalAddress((PVOID)0xffffff8000001000).QuadPart == 0,
+	      "DEF-203 0 when invalid");
+	CHECK((MmGetPhysicalAddress(nonpaged + 77).QuadPart & 0xfff) == 77,
+	      "DEF-203 keeps the offset");
+	CHECK(MmGetVirtualForPhysical(MmGetPhysicalAddress(&done)) == &done,
+	      "DEF-273 a stack page");
+	CHECK(MmGetVirtualForPhysical(MmGetPhysicalAddress(&nonpaged)) == &nonpaged,
+	      "DEF-273 an image page");
 
 	PPHYSICAL_MEMORY_RANGE ranges = MmGetPhysicalMemoryRanges();
 	LONGLONG physical = MmGetPhysicalAddress(nonpaged).QuadPart;
 	BOOLEAN ascending = TRUE, holds = FALSE;
 	for (int i = 0; ranges[i].NumberOfBytes.QuadPart; i++) {
-		ascending = ascending && (!i || ranges[i].BaseAddress.QuadPart > ranges[i - 1].BaseAddress.QuadPart +
-										     ranges[i - 1].NumberOfBytes.QuadPart);
+		ascending =
+			ascending && (!i || ranges[i].BaseAddress.QuadPart >
+						    ranges[i - 1].BaseAddress.QuadPart +
+							    ranges[i - 1].NumberOfBytes.QuadPart);
 		holds = holds || (physical >= ranges[i].BaseAddress.QuadPart &&
-				  physical < ranges[i].BaseAddress.QuadPart + ranges[i].NumberOfBytes.QuadPart);
+				  physical < ranges[i].BaseAddress.QuadPart +
+						     ranges[i].NumberOfBytes.QuadPart);
 	}
 	CHECK(ascending && holds, "DEF-204 MmGetPhysicalMemoryRanges");
 	ExFreePool(ranges);
@@ -265,7 +296,8 @@ static void broken(void)
 		break;
 	}
 	case 13: /* PLT-51: nothing to map */
-		MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority);
+		MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, NULL, FALSE,
+					     NormalPagePriority);
 		break;
 	case 14: { /* VER-19 */
 		PHYSICAL_ADDRESS zero = {{0}}, all = {{0}};

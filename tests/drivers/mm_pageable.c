@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pageable memory (DEF-335, DEF-337, VER-35): CASE 0 as allowed; the others touch it at DISPATCH_LEVEL or in an NMI callback:
- * bug check 0xD1 with the verifier, nothing without it.
+ * Pageable memory (DEF-335, DEF-337, VER-35): CASE 0 as allowed; the others touch it at
+ * DISPATCH_LEVEL or in an NMI callback: bug check 0xD1 with the verifier, nothing without it.
  */
 #include "check.h"
 
-#define TAG 'egaP'
+#define TAG                'egaP'
 #define PAGED_CODE_SECTION __attribute__((section("PAGEkode"), noinline))
 
 static PULONG paged;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Counted strings, conversions, the CRT exports, times, bit maps, addresses (DEF-78, DEF-135, DEF-212..216, DEF-313). */
+/* Counted strings, conversions, the CRT exports, times, bit maps, addresses (DEF-78, DEF-135,
+ * DEF-212..216, DEF-313). */
 #include "check.h"
 #include <crt/ctype.h>
 #include <crt/stdio.h>
@@ -20,12 +21,14 @@ static void unicode(void)
 	WCHAR buffer[8];
 
 	RtlInitUnicodeString(&a, L"Ketch");
-	CHECK(a.Length == 10 && a.MaximumLength == 12 && a.Buffer[0] == 'K', "DEF-135 RtlInitUnicodeString");
+	CHECK(a.Length == 10 && a.MaximumLength == 12 && a.Buffer[0] == 'K',
+	      "DEF-135 RtlInitUnicodeString");
 	RtlInitUnicodeString(&b, NULL);
 	CHECK(!b.Length && !b.MaximumLength && !b.Buffer, "DEF-135 RtlInitUnicodeString of NULL");
 	RtlInitEmptyUnicodeString(&room, buffer, sizeof(buffer));
 	RtlCopyUnicodeString(&room, &a);
-	CHECK(room.Length == 10 && is(&room, L"Ketch") && !buffer[5], "DEF-280 RtlCopyUnicodeString terminates");
+	CHECK(room.Length == 10 && is(&room, L"Ketch") && !buffer[5],
+	      "DEF-280 RtlCopyUnicodeString terminates");
 	room.MaximumLength = 6;
 	RtlCopyUnicodeString(&room, &a);
 	CHECK(room.Length == 6 && is(&room, L"Ket"), "DEF-280 RtlCopyUnicodeString truncates");
@@ -33,12 +36,16 @@ static void unicode(void)
 	CHECK(room.Length == 0, "DEF-280 RtlCopyUnicodeString of NULL");
 	room.MaximumLength = sizeof(buffer);
 	CHECK(NT_SUCCESS(RtlAppendUnicodeStringToString(&room, &a)), "DEF-279 append");
-	CHECK(RtlAppendUnicodeToString(&room, L"1234") == STATUS_BUFFER_TOO_SMALL && room.Length == 10,
+	CHECK(RtlAppendUnicodeToString(&room, L"1234") == STATUS_BUFFER_TOO_SMALL &&
+		      room.Length == 10,
 	      "DEF-279 append that does not fit");
-	CHECK(NT_SUCCESS(RtlAppendUnicodeToString(&room, L"123")) && is(&room, L"Ketch123"), "DEF-279 append fills");
+	CHECK(NT_SUCCESS(RtlAppendUnicodeToString(&room, L"123")) && is(&room, L"Ketch123"),
+	      "DEF-279 append fills");
 	RtlInitUnicodeString(&b, L"kETCH one");
-	CHECK(RtlPrefixUnicodeString(&a, &b, TRUE) && !RtlPrefixUnicodeString(&a, &b, FALSE), "RtlPrefixUnicodeString");
-	CHECK(RtlCompareUnicodeString(&a, &b, TRUE) < 0, "RtlCompareUnicodeString: the shorter first");
+	CHECK(RtlPrefixUnicodeString(&a, &b, TRUE) && !RtlPrefixUnicodeString(&a, &b, FALSE),
+	      "RtlPrefixUnicodeString");
+	CHECK(RtlCompareUnicodeString(&a, &b, TRUE) < 0,
+	      "RtlCompareUnicodeString: the shorter first");
 	CHECK(RtlUpcaseUnicodeChar(0xe9) == 0xc9 && RtlUpcaseUnicodeChar(0x451) == 0x401 &&
 		      RtlDowncaseUnicodeChar(0xc9) == 0xe9,
 	      "case beyond ASCII");
@@ -57,16 +64,18 @@ static void ansi(void)
 
 	RtlInitAnsiString(&narrow, "ketch");
 	CHECK(narrow.Length == 5 && narrow.MaximumLength == 6, "DEF-216 RtlInitAnsiString");
-	CHECK(NT_SUCCESS(RtlAnsiStringToUnicodeString(&wide, &narrow, TRUE)) && is(&wide, L"ketch") &&
-		      wide.MaximumLength == 12 && !wide.Buffer[5],
+	CHECK(NT_SUCCESS(RtlAnsiStringToUnicodeString(&wide, &narrow, TRUE)) &&
+		      is(&wide, L"ketch") && wide.MaximumLength == 12 && !wide.Buffer[5],
 	      "DEF-212 RtlAnsiStringToUnicodeString");
-	CHECK(NT_SUCCESS(RtlUnicodeStringToAnsiString(&back, &wide, TRUE)) && !strcmp(back.Buffer, "ketch"),
+	CHECK(NT_SUCCESS(RtlUnicodeStringToAnsiString(&back, &wide, TRUE)) &&
+		      !strcmp(back.Buffer, "ketch"),
 	      "RtlUnicodeStringToAnsiString");
 	RtlFreeAnsiString(&back);
 	RtlFreeUnicodeString(&wide);
 	CHECK(!wide.Buffer && !wide.Length, "DEF-214 RtlFreeUnicodeString zeroes");
 	RtlInitEmptyUnicodeString(&wide, small, sizeof(small));
-	CHECK(RtlAnsiStringToUnicodeString(&wide, &narrow, FALSE) == STATUS_BUFFER_OVERFLOW, "DEF-212 too small");
+	CHECK(RtlAnsiStringToUnicodeString(&wide, &narrow, FALSE) == STATUS_BUFFER_OVERFLOW,
+	      "DEF-212 too small");
 }
 
 static void numbers(void)
@@ -77,18 +86,24 @@ static void numbers(void)
 	GUID guid = {0x01234567, 0x89ab, 0xcdef, {1, 2, 3, 4, 5, 6, 7, 8}}, parsed;
 
 	RtlInitUnicodeString(&text, L"  -0x1F rest");
-	CHECK(NT_SUCCESS(RtlUnicodeStringToInteger(&text, 0, &value)) && value == (ULONG)-31, "RtlUnicodeStringToInteger");
+	CHECK(NT_SUCCESS(RtlUnicodeStringToInteger(&text, 0, &value)) && value == (ULONG)-31,
+	      "RtlUnicodeStringToInteger");
 	CHECK(RtlUnicodeStringToInteger(&text, 7, &value) == STATUS_INVALID_PARAMETER, "base 7");
 	RtlInitEmptyUnicodeString(&text, buffer, sizeof(buffer));
-	CHECK(NT_SUCCESS(RtlIntegerToUnicodeString(0xbeef, 16, &text)) && is(&text, L"BEEF"), "RtlIntegerToUnicodeString");
+	CHECK(NT_SUCCESS(RtlIntegerToUnicodeString(0xbeef, 16, &text)) && is(&text, L"BEEF"),
+	      "RtlIntegerToUnicodeString");
 	text.MaximumLength = 4;
-	CHECK(RtlIntegerToUnicodeString(12345, 10, &text) == STATUS_BUFFER_OVERFLOW, "RtlIntegerToUnicodeString too small");
-	CHECK(NT_SUCCESS(RtlStringFromGUID(&guid, &text)) && is(&text, L"{01234567-89AB-CDEF-0102-030405060708}"),
+	CHECK(RtlIntegerToUnicodeString(12345, 10, &text) == STATUS_BUFFER_OVERFLOW,
+	      "RtlIntegerToUnicodeString too small");
+	CHECK(NT_SUCCESS(RtlStringFromGUID(&guid, &text)) &&
+		      is(&text, L"{01234567-89AB-CDEF-0102-030405060708}"),
 	      "RtlStringFromGUID");
-	CHECK(NT_SUCCESS(RtlGUIDFromString(&text, &parsed)) && RtlCompareMemory(&guid, &parsed, 16) == 16,
+	CHECK(NT_SUCCESS(RtlGUIDFromString(&text, &parsed)) &&
+		      RtlCompareMemory(&guid, &parsed, 16) == 16,
 	      "RtlGUIDFromString");
 	text.Buffer[3] = 'g';
-	CHECK(RtlGUIDFromString(&text, &parsed) == STATUS_INVALID_PARAMETER, "RtlGUIDFromString of nonsense");
+	CHECK(RtlGUIDFromString(&text, &parsed) == STATUS_INVALID_PARAMETER,
+	      "RtlGUIDFromString of nonsense");
 	RtlFreeUnicodeString(&text);
 }
 
@@ -108,14 +123,21 @@ static void crt(void)
 	CHECK(!compare(text, "aabcde", 6), "DEF-313 memmove overlapping");
 	fill(text, 'x', 3);
 	CHECK(!strcmp(text, "xxxcde"), "DEF-313 memset, strcmp");
-	CHECK(_stricmp("KETCH", "ketch") == 0 && _wcsicmp(L"KETCH", L"ketci") < 0, "DEF-313 _stricmp, _wcsicmp");
-	CHECK(strstr("a ketch sails", "ketch") && !strstr("a ketch sails", "yawl"), "DEF-313 strstr");
-	CHECK(strncmp("ketch", "ketchup", 5) == 0 && strcmp("ketch", "ketchup") < 0, "DEF-313 strncmp");
-	CHECK(!wcscmp(wcscpy(wide, L"mast"), L"mast") && wcschr(wide, 's') == wide + 2, "DEF-313 wcscpy, wcschr");
-	CHECK(_snprintf(text, sizeof(text), "%d-%s-%02x", -1, "ab", 10) == 8 && !strcmp(text, "-1-ab-0a"),
+	CHECK(_stricmp("KETCH", "ketch") == 0 && _wcsicmp(L"KETCH", L"ketci") < 0,
+	      "DEF-313 _stricmp, _wcsicmp");
+	CHECK(strstr("a ketch sails", "ketch") && !strstr("a ketch sails", "yawl"),
+	      "DEF-313 strstr");
+	CHECK(strncmp("ketch", "ketchup", 5) == 0 && strcmp("ketch", "ketchup") < 0,
+	      "DEF-313 strncmp");
+	CHECK(!wcscmp(wcscpy(wide, L"mast"), L"mast") && wcschr(wide, 's') == wide + 2,
+	      "DEF-313 wcscpy, wcschr");
+	CHECK(_snprintf(text, sizeof(text), "%d-%s-%02x", -1, "ab", 10) == 8 &&
+		      !strcmp(text, "-1-ab-0a"),
 	      "DEF-313 _snprintf");
-	CHECK(_snprintf(text, 4, "%s", "abcdef") == -1 && text[3] == 'd', "DEF-313 _snprintf that does not fit");
-	CHECK(_snwprintf(wide, 16, L"%s %S %I64u", L"a", "b", 7ull) == 5 && !wcscmp(wide, L"a b 7"), "DEF-313 _snwprintf");
+	CHECK(_snprintf(text, 4, "%s", "abcdef") == -1 && text[3] == 'd',
+	      "DEF-313 _snprintf that does not fit");
+	CHECK(_snwprintf(wide, 16, L"%s %S %I64u", L"a", "b", 7ull) == 5 && !wcscmp(wide, L"a b 7"),
+	      "DEF-313 _snwprintf");
 	CHECK(strtoul("0xff", NULL, 0) == 255 && atoi(" -12x") == -12, "DEF-313 strtoul, atoi");
 	CHECK(toupper('a') == 'A' && isdigit('7') && !isspace('x'), "DEF-313 characters");
 	CHECK(RtlCompareMemory("abcd", "abxd", 4) == 2, "DEF-168 RtlCompareMemory");
@@ -128,10 +150,12 @@ static void times(void)
 
 	time.QuadPart = 125911584000000000 + 10000 * 86399999LL; /* 2000-01-01 23:59:59.999 */
 	RtlTimeToTimeFields(&time, &fields);
-	CHECK(fields.Year == 2000 && fields.Month == 1 && fields.Day == 1 && fields.Hour == 23 && fields.Minute == 59 &&
-		      fields.Second == 59 && fields.Milliseconds == 999 && fields.Weekday == 6,
+	CHECK(fields.Year == 2000 && fields.Month == 1 && fields.Day == 1 && fields.Hour == 23 &&
+		      fields.Minute == 59 && fields.Second == 59 && fields.Milliseconds == 999 &&
+		      fields.Weekday == 6,
 	      "RtlTimeToTimeFields");
-	CHECK(RtlTimeFieldsToTime(&fields, &back) && back.QuadPart == time.QuadPart, "RtlTimeFieldsToTime");
+	CHECK(RtlTimeFieldsToTime(&fields, &back) && back.QuadPart == time.QuadPart,
+	      "RtlTimeFieldsToTime");
 	fields.Month = 2;
 	fields.Day = 30;
 	CHECK(!RtlTimeFieldsToTime(&fields, &back), "the 30th of February");
@@ -139,7 +163,8 @@ static void times(void)
 	for (LONGLONG day = 0; day < 200000; day += 13) { /* more than 500 years */
 		time.QuadPart = day * 864000000000LL;
 		RtlTimeToTimeFields(&time, &fields);
-		same = same && RtlTimeFieldsToTime(&fields, &back) && back.QuadPart == time.QuadPart;
+		same = same && RtlTimeFieldsToTime(&fields, &back) &&
+		       back.QuadPart == time.QuadPart;
 	}
 	CHECK(same, "there and back for 500 years");
 	KeQuerySystemTime(&time);
@@ -154,10 +179,13 @@ static void bits(void)
 
 	RtlInitializeBitMap(&map, words, 70);
 	RtlSetBits(&map, 3, 40);
-	CHECK(words[0] == 0xfffffff8 && words[1] == 0x7ff && RtlNumberOfSetBits(&map) == 40, "RtlSetBits");
-	CHECK(RtlFindClearBitsAndSet(&map, 5, 0) == 43 && RtlTestBit(&map, 47) && !RtlTestBit(&map, 48),
+	CHECK(words[0] == 0xfffffff8 && words[1] == 0x7ff && RtlNumberOfSetBits(&map) == 40,
+	      "RtlSetBits");
+	CHECK(RtlFindClearBitsAndSet(&map, 5, 0) == 43 && RtlTestBit(&map, 47) &&
+		      !RtlTestBit(&map, 48),
 	      "RtlFindClearBitsAndSet");
-	CHECK(RtlFindClearBitsAndSet(&map, 23, 0) == 0xffffffff, "RtlFindClearBitsAndSet without room");
+	CHECK(RtlFindClearBitsAndSet(&map, 23, 0) == 0xffffffff,
+	      "RtlFindClearBitsAndSet without room");
 	RtlClearAllBits(&map);
 	CHECK(RtlNumberOfSetBits(&map) == 0, "RtlClearAllBits");
 }
@@ -169,13 +197,16 @@ static void addresses(void)
 	} address;
 	USHORT port = 7;
 
-	CHECK(RtlIpv4StringToAddressExW(L"192.0.2.1", TRUE, (struct in_addr *)&address, &port) == STATUS_SUCCESS &&
+	CHECK(RtlIpv4StringToAddressExW(L"192.0.2.1", TRUE, (struct in_addr *)&address, &port) ==
+			      STATUS_SUCCESS &&
 		      address.value == 0x010200c0 && port == 0,
 	      "DEF-78 an address");
-	CHECK(RtlIpv4StringToAddressExW(L"10.1.2.3:445", TRUE, (struct in_addr *)&address, &port) == STATUS_SUCCESS &&
+	CHECK(RtlIpv4StringToAddressExW(L"10.1.2.3:445", TRUE, (struct in_addr *)&address, &port) ==
+			      STATUS_SUCCESS &&
 		      address.value == 0x0302010a && port == RtlUshortByteSwap(445),
 	      "DEF-78 an address and a port");
-	PCWSTR bad[] = {L"", L"1.2.3", L"1.2.3.256", L"1.2.3.4:65536", L"1.2.3.4x", L"1.2.3.4:", L"a.b.c.d", L"1..2.3"};
+	PCWSTR bad[] = {L"",         L"1.2.3",    L"1.2.3.256", L"1.2.3.4:65536",
+			L"1.2.3.4x", L"1.2.3.4:", L"a.b.c.d",   L"1..2.3"};
 	for (ULONG i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		CHECK(RtlIpv4StringToAddressExW(bad[i], TRUE, (struct in_addr *)&address, &port) ==
 			      STATUS_INVALID_PARAMETER,
@@ -189,8 +220,9 @@ static void version(void)
 
 	RtlGetVersion((PRTL_OSVERSIONINFOW)&info);
 	PsGetVersion(&major, &minor, &build, NULL);
-	CHECK(info.dwMajorVersion == 10 && info.dwMajorVersion == major && info.dwMinorVersion == minor &&
-		      info.dwBuildNumber == build && info.wProductType == VER_NT_WORKSTATION,
+	CHECK(info.dwMajorVersion == 10 && info.dwMajorVersion == major &&
+		      info.dwMinorVersion == minor && info.dwBuildNumber == build &&
+		      info.wProductType == VER_NT_WORKSTATION,
 	      "DEF-215 RtlGetVersion agrees with PsGetVersion");
 	CHECK(SharedUserData->NtMajorVersion == major && SharedUserData->NtMinorVersion == minor,
 	      "DEF-47 the shared page agrees");
@@ -214,7 +246,8 @@ static void faults(void)
 	} __except (EXCEPTION_EXECUTE_HANDLER) {
 		status = GetExceptionCode();
 	}
-	CHECK(status == STATUS_ACCESS_VIOLATION, "DEF-332 RtlInitUnicodeString of a bad address is caught");
+	CHECK(status == STATUS_ACCESS_VIOLATION,
+	      "DEF-332 RtlInitUnicodeString of a bad address is caught");
 }
 
 static VOID NTAPI unload(PDRIVER_OBJECT driver)

@@ -258,7 +258,7 @@ NTKERNELAPI VOID NTAPI ExSystemTimeToLocalTime(PLARGE_INTEGER SystemTime, PLARGE
 NTKERNELAPI VOID NTAPI ExLocalTimeToSystemTime(PLARGE_INTEGER LocalTime, PLARGE_INTEGER SystemTime);
 NTKERNELAPI ULONG NTAPI ExSetTimerResolution(ULONG DesiredTime, BOOLEAN SetResolution); /* 1 */
 NTKERNELAPI VOID NTAPI ExQueryTimerResolution(PULONG MaximumTime, PULONG MinimumTime,
-					      PULONG CurrentTime); /* 1 */
+					      PULONG CurrentTime);             /* 1 */
 NTKERNELAPI NTSTATUS NTAPI ExUuidCreate(GUID *Uuid);                           /* 0 */
 NTKERNELAPI BOOLEAN NTAPI ExIsProcessorFeaturePresent(ULONG ProcessorFeature); /* 15 */
 NTKERNELAPI BOOLEAN NTAPI ExVerifySuite(ULONG SuiteType);                      /* 2 */
