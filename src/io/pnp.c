@@ -217,7 +217,7 @@ void io_pnp_unload(const struct vf_unload *unload)
 		uint32_t n = 0;
 		void *routine = 0, *found = 0;
 		KIRQL old = ke_lock_raise(&pnp_lock);
-		for (LIST_ENTRY *entry = registrations.Flink; entry != &registrations && !found;
+		for (LIST_ENTRY *entry = registrations.Flink; entry != &registrations;
 		     entry = entry->Flink) {
 			struct registration *registration =
 				CONTAINING_RECORD(entry, struct registration, entry);
@@ -227,6 +227,7 @@ void io_pnp_unload(const struct vf_unload *unload)
 				continue;
 			routine = (void *)address;
 			found = registration;
+			break;
 		}
 		ke_lock_lower(&pnp_lock, old);
 		if (!found)
