@@ -215,6 +215,7 @@ void ex_check_contents(const struct ex_place *place, uint64_t caller, const char
 		ex_live_remove(EX_LIVE_RESOURCE, contents.resource);
 	}
 	check_timers(place, caller, ddi);
+	ke_lock_order_forget(place->base, size);
 	size_t locked = mm_pages_locked(place->base, place->room);
 	if (!locked)
 		return;

@@ -293,6 +293,9 @@ _Noreturn void ke_thread_exit(NTSTATUS status);
  * reference). */
 extern void (*ke_thread_gone)(PKTHREAD thread);
 
+/* Verifier on: memory that may hold spin locks goes away (VER-34). */
+void ke_lock_order_forget(const void *base, size_t size);
+
 /* ---- What is alive, for unload checks: each set timer, each queued DPC, under the list's lock
  * ---- */
 void ke_timers_each(void (*each)(void *context, KTIMER *timer), void *context);

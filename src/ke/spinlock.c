@@ -65,6 +65,13 @@ static __attribute__((noinline)) VOID NTAPI note_acquire(PKSPIN_LOCK lock, void 
 	ke_held_add(lock, vf_caller(return_address), kind, irql);
 }
 
+static __attribute__((noinline)) VOID NTAPI check_order(PKSPIN_LOCK lock, const char *ddi,
+							void *return_address)
+{
+	if (!ke_in_nmi())
+		ke_held_check_order(lock, vf_caller(return_address), ddi);
+}
+
 static __attribute__((noinline)) VOID NTAPI check_release(PKSPIN_LOCK lock, const char *ddi,
 							  void *return_address, unsigned kind,
 							  KIRQL irql)
@@ -83,12 +90,15 @@ static __attribute__((noinline)) VOID NTAPI check_irql(enum vf_rule rule, PKSPIN
 static __attribute__((noinline)) VOID NTAPI check_resident(PKSPIN_LOCK lock, void *return_address)
 {
 	ke_check_resident("KeInitializeSpinLock", return_address, lock);
+	ke_lock_order_forget(lock, sizeof *lock);
 }
 
 static inline __attribute__((always_inline)) KIRQL raise_acquire(PKSPIN_LOCK lock, const char *ddi,
 								 void *return_address)
 {
 	KIRQL old = ke_spin_raise();
+	if (vf_on())
+		check_order(lock, ddi, return_address);
 	word_acquire(lock, ddi, return_address);
 	if (vf_on())
 		note_acquire(lock, return_address, KE_HELD_RAISED, old);
@@ -135,6 +145,8 @@ VOID NTAPI KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
 /* Acquire without a change of IRQL. IRQL >= DISPATCH_LEVEL (rule IrqlDispatch: =). PLT-18. */
 VOID NTAPI KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
 {
+	if (vf_on())
+		check_order(SpinLock, "KeAcquireSpinLockAtDpcLevel", __builtin_return_address(0));
 	word_acquire(SpinLock, "KeAcquireSpinLockAtDpcLevel", __builtin_return_address(0));
 	if (vf_on())
 		note_acquire(SpinLock, __builtin_return_address(0), KE_HELD_DPC, DISPATCH_LEVEL);

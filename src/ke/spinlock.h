@@ -49,6 +49,13 @@ _Noreturn void ke_spin_deadlock(enum vf_rule rule, const char *ddi, uint64_t cal
 void ke_spin_check_release(enum vf_rule rule, const char *ddi, uint64_t caller, const void *lock,
 			   bool free, unsigned kind, KIRQL irql);
 
+/* Verifier on, at DISPATCH_LEVEL, before a wait: compare with the locks that this processor holds
+ * (VER-34). */
+void ke_held_check_order(const void *lock, uint64_t caller, const char *ddi);
+
+/* lock_order.c */
+void ke_lock_order_check(const void *held, const void *lock, uint64_t caller, const char *ddi);
+
 /* Verifier on, before a raise to DISPATCH_LEVEL: pageable memory goes (VER-35). */
 VOID NTAPI ke_spin_trim(VOID);
 

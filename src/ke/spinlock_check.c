@@ -71,6 +71,16 @@ bool ke_held_remove(const void *lock, struct ke_held *copy, bool *own)
 	return false;
 }
 
+void ke_held_check_order(const void *lock, uint64_t caller, const char *ddi)
+{
+	struct ke_held *list = held_by[ke_this()->index].list;
+	for (unsigned i = 0; i < HELD; i++) {
+		const void *held = atomic_load_explicit(&list[i].lock, memory_order_relaxed);
+		if (held)
+			ke_lock_order_check(held, lock, caller, ddi);
+	}
+}
+
 bool ke_held_incomplete(void)
 {
 	for (uint32_t i = 0; i < ke_processor_maximum; i++) {

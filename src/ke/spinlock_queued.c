@@ -49,6 +49,8 @@ static __attribute__((noinline)) VOID NTAPI check_acquire(PKSPIN_LOCK lock, cons
 			   min, max);
 	if (ke_irql() >= DISPATCH_LEVEL && ke_held_find(lock))
 		ke_spin_deadlock(VF_QueuedSpinLock, ddi, caller, lock);
+	if (ke_irql() == DISPATCH_LEVEL) /* below, this processor holds none */
+		ke_held_check_order(lock, caller, ddi);
 }
 
 static __attribute__((noinline)) VOID NTAPI note_acquire(PKSPIN_LOCK lock, const char *ddi,

@@ -31,8 +31,11 @@ static void check_before(PEX_SPIN_LOCK lock, const char *ddi, uint64_t caller, K
 static void check_recursion(PEX_SPIN_LOCK lock, const char *ddi, uint64_t caller, bool writer)
 {
 	const struct ke_held *held = ke_held_find(lock);
-	if (!held)
+	if (!held) {
+		if (!ke_in_nmi())
+			ke_held_check_order(lock, caller, ddi);
 		return;
+	}
 	bool writer_waits = atomic_load_explicit(word_of(lock), memory_order_relaxed) & WRITER;
 	if (writer || writer_waits || !(held->kind & KE_HELD_SHARED))
 		ke_spin_deadlock(VF_SpinLock, ddi, caller, lock);

@@ -74,4 +74,5 @@ void vf_unload_ke(const struct vf_unload *unload)
 		for (unsigned i = 0; i < batch.count; i++)
 			KeRemoveQueueDpc(batch.objects[i]);
 	} while (batch.count == BATCH);
+	ke_lock_order_forget((void *)(uintptr_t)unload->base, unload->end - unload->base);
 }

@@ -5,7 +5,7 @@
  */
 #include "check.h"
 
-static KSPIN_LOCK lock;
+static KSPIN_LOCK lock, other, third;
 static EX_SPIN_LOCK shared;
 static KLOCK_QUEUE_HANDLE handle, second;
 
@@ -91,6 +91,44 @@ CHECK_HELPER void shared_forms(void)
 		KeLowerIrql(old_);                                                                 \
 	} while (0)
 
+CHECK_HELPER void in_order(PKSPIN_LOCK first, PKSPIN_LOCK next)
+{
+	KIRQL old;
+	KLOCK_QUEUE_HANDLE inner;
+	KeAcquireSpinLock(first, &old);
+	KeAcquireInStackQueuedSpinLockAtDpcLevel(next, &inner);
+	KeReleaseInStackQueuedSpinLockFromDpcLevel(&inner);
+	KeReleaseSpinLock(first, old);
+}
+
+/* Orders that do not contradict, also when the memory of a lock becomes another lock's. */
+CHECK_HELPER void orders(void)
+{
+	in_order(&lock, &other);
+	in_order(&other, &third);
+	in_order(&lock, &third);
+	for (int i = 0; i < 4; i++) {
+		PKSPIN_LOCK block = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *block, 'tseT');
+		KSPIN_LOCK here = 0;
+		if (i & 1)
+			in_order(block, &lock);
+		else
+			in_order(&lock, block);
+		if (i & 1)
+			in_order(&here, &lock);
+		else
+			in_order(&lock, &here);
+		ExFreePoolWithTag(block, 'tseT');
+	}
+	UNICODE_STRING name;
+	RtlInitUnicodeString(&name, L"KeInitializeSpinLock");
+	/* The export: what headers inline is only a store. */
+	VOID(NTAPI * initialize)
+	(PKSPIN_LOCK) = (VOID(NTAPI *)(PKSPIN_LOCK))(ULONG_PTR)MmGetSystemRoutineAddress(&name);
+	initialize(&third);
+	in_order(&third, &lock);
+}
+
 CHECK_HELPER void broken(int which)
 {
 	KIRQL old;
@@ -154,6 +192,15 @@ CHECK_HELPER void broken(int which)
 		ExAcquireSpinLockShared(&shared);
 		ExAcquireSpinLockExclusiveAtDpcLevel(&shared);
 		break;
+	case 16: /* A before B, then B before A */
+		in_order(&lock, &other);
+		in_order(&other, &lock);
+		break;
+	case 17: /* A before B before C, then C before A */
+		in_order(&lock, &other);
+		in_order(&other, &third);
+		in_order(&third, &lock);
+		break;
 	case 15: /* queued lock released at APC_LEVEL */
 		KeAcquireInStackQueuedSpinLock(&lock, &handle);
 		KeLowerIrql(APC_LEVEL);
@@ -175,6 +222,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		plain_forms();
 		queued_forms();
 		shared_forms();
+		orders();
 	}
 	return check_result();
 }

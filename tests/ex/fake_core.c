@@ -204,3 +204,8 @@ BOOLEAN NTAPI KeCancelTimer(PKTIMER timer)
 	(void)timer;
 	abort();
 }
+
+void ke_lock_order_forget(const void *base, size_t size)
+{
+	(void)base, (void)size;
+}

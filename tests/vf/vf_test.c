@@ -110,6 +110,13 @@ BOOLEAN NTAPI KeRemoveQueueDpc(PRKDPC dpc)
 	return TRUE;
 }
 
+static uint64_t forgotten;
+
+void ke_lock_order_forget(const void *base, size_t size)
+{
+	forgotten = (uint64_t)base + size;
+}
+
 static char output[65536];
 
 void ke_print(enum port_stream stream, const char *format, ...)
@@ -430,6 +437,7 @@ static void ver39_timers_and_dpcs_left(void **state)
 	assert_int_equal(vf_finding_at(findings + 1)->object, 0x12600);
 	assert_null(left_timer);
 	assert_null(left_dpc);
+	assert_int_equal(forgotten, bad.base + bad.size);
 }
 
 static void ver40_nmi_callback_left(void **state)
