@@ -133,6 +133,9 @@ uint32_t ketch_finding_count(void);
 uint32_t ketch_violation_count(void);
 bool ketch_finding(uint32_t index, struct ketch_finding *finding);
 
+/* True if a rule has this name (IrqlKeApcLte2) or number (VER-5). */
+bool ketch_rule_known(const char *name);
+
 /* `driver.sys+0x12` for an address; false when it lies in no driver. */
 bool ketch_where(uint64_t address, char *where, size_t size);
 /* For symbolizers: the loaded (or unloaded) image that holds the address, its preferred base +

@@ -309,6 +309,11 @@ static int take_words(struct build *b, int argc, char **argv)
 				escaped(word));
 		}
 	}
+	for (size_t i = 0; i < b->sources.count; i++) {
+		if (access(b->sources.at[i], R_OK))
+			return usage_error("%s: cannot be read: %s", escaped(b->sources.at[i]),
+					   strerror(errno));
+	}
 	if (b->sources.count + b->objects.count == 0)
 		return usage_error(
 			"which source? ketch cc [-o OUT.sys] [CLANG OPTION ...] SOURCE ...");

@@ -27,7 +27,7 @@ bool help_print(FILE *to, const char *topic);
 /* One line to standard error: `ketch: ...`; returns EXIT_USAGE. */
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A whole file; 0 and a message when it cannot be read. */
+/* A whole file; 0 and errno when it cannot be read. */
 void *file_read(const char *path, size_t *size);
 /* The part of a path behind the last slash. */
 const char *file_name(const char *path);
@@ -63,6 +63,10 @@ struct action {
 /* False: `text` is not an action; *why says what is wrong with it. */
 bool action_parse(const char *text, struct action *action, const char **why);
 
+/* options.c: the words of `ketch run`. Returns 0, or EXIT_USAGE after a message. */
+struct run;
+int options_take(struct run *run, int argc, char **argv);
+
 /* remote.c: take events from other processes (`ketch nmi PID`); false: cannot listen, which is no
  * reason to stop. */
 bool remote_listen(void);
@@ -84,12 +88,14 @@ struct run {
 
 	/* result */
 	enum ketch_outcome outcome;
-	bool image_refused; /* by the loader, not by DriverEntry */
+	bool unusable;       /* a file, image or argument, not the driver's doing: exit status 2 */
+	char *message;       /* what was refused and why, lines of text; 0: status says it */
+	const char *subject; /* the driver's file name */
 	bool interrupted;
-	bool stays_loaded; /* a driver without DriverUnload */
-	uint32_t status;   /* of the step that was refused */
-	const char *stage; /* what it was */
-	uint64_t nmis_sent, nmis_delivered, nmis_coalesced;
+	bool unloaded;                 /* one or more drivers */
+	bool stays_loaded;             /* a driver without DriverUnload */
+	uint32_t status;               /* of the step that was refused */
+	const char *stage;             /* what it was */
 	struct ketch_nmi last_nmi[64]; /* per processor */
 	uint64_t nmi_count[64];
 	uint64_t ioctls;

@@ -53,10 +53,8 @@ void *file_read(const char *path, size_t *size)
 	FILE *file = fopen(path, "rb");
 	char *bytes = NULL;
 	size_t used = 0, room = 0;
-	if (!file) {
-		usage_error("%s: cannot be opened: %s", escaped(path), strerror(errno));
+	if (!file)
 		return NULL;
-	}
 	for (;;) {
 		if (used == room) {
 			room = room ? room * 2 : 1 << 16;
@@ -77,9 +75,10 @@ void *file_read(const char *path, size_t *size)
 			return bytes;
 		}
 	}
-	usage_error("%s: cannot be read: %s", escaped(path), strerror(errno));
+	int error = errno;
 	free(bytes);
 	fclose(file);
+	errno = error;
 	return NULL;
 }
 
@@ -120,7 +119,10 @@ int main(int argc, char **argv)
 			if (!strcmp(argv[a], "--"))
 				break;
 		}
-		return commands[i].main(argc - 1, argv + 1);
+		int status = commands[i].main(argc - 1, argv + 1);
+		if (fflush(stdout))
+			return usage_error("standard output: %s", strerror(errno));
+		return status;
 	}
 	return usage_error("there is no command %s (run: ketch --help)", escaped(command));
 }

@@ -34,28 +34,7 @@ static const struct {
 	uint32_t status;
 	const char *name;
 } status_names[] = {
-	{0x00000000, "STATUS_SUCCESS"},
-	{0xC0000001, "STATUS_UNSUCCESSFUL"},
-	{0xC0000002, "STATUS_NOT_IMPLEMENTED"},
-	{0xC0000005, "STATUS_ACCESS_VIOLATION"},
-	{0xC0000008, "STATUS_INVALID_HANDLE"},
-	{0xC000000D, "STATUS_INVALID_PARAMETER"},
-	{0xC000000E, "STATUS_NO_SUCH_DEVICE"},
-	{0xC0000010, "STATUS_INVALID_DEVICE_REQUEST"},
-	{0xC0000017, "STATUS_NO_MEMORY"},
-	{0xC0000018, "STATUS_CONFLICTING_ADDRESSES"},
-	{0xC0000022, "STATUS_ACCESS_DENIED"},
-	{0xC0000023, "STATUS_BUFFER_TOO_SMALL"},
-	{0xC0000034, "STATUS_OBJECT_NAME_NOT_FOUND"},
-	{0xC0000035, "STATUS_OBJECT_NAME_COLLISION"},
-	{0xC000007B, "STATUS_INVALID_IMAGE_FORMAT"},
-	{0xC000009A, "STATUS_INSUFFICIENT_RESOURCES"},
-	{0xC00000A3, "STATUS_DEVICE_NOT_READY"},
-	{0xC00000BB, "STATUS_NOT_SUPPORTED"},
-	{0xC0000120, "STATUS_CANCELLED"},
-	{0xC0000225, "STATUS_NOT_FOUND"},
-	{0xC0000262, "STATUS_DRIVER_ORDINAL_NOT_FOUND"},
-	{0xC0000263, "STATUS_DRIVER_ENTRYPOINT_NOT_FOUND"},
+#include "status_names.inc"
 };
 
 const char *status_name(uint32_t status)
@@ -97,9 +76,10 @@ static void print_bugcheck(void)
 	char where[64];
 	fprintf(stderr,
 		"ketch: bug check 0x%x %s (0x%llx, 0x%llx, 0x%llx, 0x%llx) on processor %u at %s\n",
-		b->code, b->name, (unsigned long long)b->parameters[0],
-		(unsigned long long)b->parameters[1], (unsigned long long)b->parameters[2],
-		(unsigned long long)b->parameters[3], b->processor, irql_name(b->irql));
+		b->code, *b->name ? b->name : status_name(b->code),
+		(unsigned long long)b->parameters[0], (unsigned long long)b->parameters[1],
+		(unsigned long long)b->parameters[2], (unsigned long long)b->parameters[3],
+		b->processor, irql_name(b->irql));
 	if (*b->text)
 		fprintf(stderr, "  what: %s\n", b->text);
 	if (b->address && ketch_where(b->address, where, sizeof where))
@@ -174,46 +154,56 @@ static void print_nmis(const struct run *run)
 
 /* ---- The verdict ---- */
 
-/* The rule that was expected was broken, and no other. */
-static bool only_rule(const char *rule)
+static bool is_rule(const struct ketch_finding *finding, const char *rule)
 {
-	struct ketch_finding f;
-	bool seen = false, other = false;
-	for (uint32_t i = 0; ketch_finding(i, &f); i++) {
-		bool match = !strcmp(f.rule, rule) || !strcmp(f.number, rule);
-		seen |= match;
-		other |= !match && !f.advice;
-	}
-	return seen && !other;
+	return !strcmp(finding->rule, rule) || !strcmp(finding->number, rule);
 }
 
-static bool expectations_met(const struct run *run)
+/* What is not as the --expect options want it; 0: all is. */
+static const char *disappointment(const struct run *run)
 {
+	static char text[160];
 	const struct ketch_bugcheck *b = run->outcome == KETCH_BUGCHECK ? ketch_bugcheck() : NULL;
-	if (run->expect_bugcheck && (!b || b->code != run->expect_bugcheck_value))
-		return false;
-	if (!run->expect_bugcheck && b)
-		return false;
+	bool refused = run->outcome == KETCH_REFUSED, rule_seen = false;
+	struct ketch_finding f;
+
 	if (run->outcome == KETCH_TIMEOUT || run->outcome == KETCH_INTERRUPTED)
-		return false;
-	bool refused = run->outcome == KETCH_REFUSED;
-	if (run->expect_status && (run->expect_status_value & 0x80000000u
-					   ? !refused || run->status != run->expect_status_value
-					   : refused || run->expect_status_value != 0))
-		return false;
-	if (!run->expect_status && refused)
-		return false;
-	if (run->expect_rule)
-		return only_rule(run->expect_rule);
-	return ketch_violation_count() == 0 || b;
+		return "the run did not end";
+	if (b && (!run->expect_bugcheck || b->code != run->expect_bugcheck_value)) {
+		snprintf(text, sizeof text, "there was bug check 0x%x", b->code);
+		return text;
+	}
+	if (!b && run->expect_bugcheck)
+		return "there was no bug check";
+	if (refused ? !run->expect_status || run->status != run->expect_status_value
+		    : run->expect_status && run->expect_status_value != 0) {
+		snprintf(text, sizeof text,
+			 refused ? "%s was refused with 0x%08x" : "nothing was refused", run->stage,
+			 run->status);
+		return text;
+	}
+	for (uint32_t i = 0; ketch_finding(i, &f); i++) {
+		bool wanted = run->expect_rule && is_rule(&f, run->expect_rule);
+		rule_seen |= wanted;
+		if (!wanted && !f.advice && (run->expect_rule || !b)) {
+			snprintf(text, sizeof text, "rule %s (%s) was broken", f.rule, f.number);
+			return text;
+		}
+	}
+	return run->expect_rule && !rule_seen ? "that rule was not broken" : NULL;
+}
+
+static bool has_expectations(const struct run *run)
+{
+	return run->expect_status || run->expect_bugcheck || run->expect_rule;
 }
 
 int report_exit_status(const struct run *run)
 {
-	if (run->image_refused && !run->expect_status)
+	if (run->unusable && !run->expect_status)
 		return EXIT_USAGE;
-	if (run->expect_status || run->expect_bugcheck || run->expect_rule)
-		return expectations_met(run) ? EXIT_EXPECTED : EXIT_REFUSED;
+	if (has_expectations(run))
+		return disappointment(run) ? EXIT_REFUSED : EXIT_EXPECTED;
 	if (run->outcome == KETCH_BUGCHECK)
 		return EXIT_BUGCHECK;
 	return run->outcome == KETCH_OK && ketch_violation_count() == 0 ? EXIT_EXPECTED
@@ -222,13 +212,20 @@ int report_exit_status(const struct run *run)
 
 static void print_summary(const struct run *run)
 {
+	struct ketch_nmi_counts counts;
+	uint64_t delivered = 0, coalesced = 0;
 	fprintf(stderr, "ketch: %s: loaded%s", escaped(file_name(run->drivers[0])),
 		run->stays_loaded ? "" : " and unloaded");
-	if (run->nmis_sent)
-		fprintf(stderr, ", %llu NMI%s delivered", (unsigned long long)run->nmis_delivered,
-			run->nmis_delivered == 1 ? "" : "s");
-	if (run->nmis_coalesced)
-		fprintf(stderr, ", %llu coalesced", (unsigned long long)run->nmis_coalesced);
+	/* From here, from drivers, and from `ketch nmi`. */
+	for (uint32_t i = 0; ketch_nmi_counts(i, &counts); i++) {
+		delivered += counts.delivered;
+		coalesced += counts.coalesced;
+	}
+	if (delivered)
+		fprintf(stderr, ", %llu NMI%s delivered", (unsigned long long)delivered,
+			delivered == 1 ? "" : "s");
+	if (coalesced)
+		fprintf(stderr, ", %llu coalesced", (unsigned long long)coalesced);
 	if (run->ioctls)
 		fprintf(stderr, ", %llu IOCTL%s", (unsigned long long)run->ioctls,
 			run->ioctls == 1 ? "" : "s");
@@ -242,7 +239,6 @@ static void print_summary(const struct run *run)
 
 void report_text(struct run *run)
 {
-	const char *driver = escaped(file_name(run->drivers[0]));
 	print_nmis(run);
 	print_findings();
 	switch (run->outcome) {
@@ -253,30 +249,32 @@ void report_text(struct run *run)
 		print_hang(run);
 		break;
 	case KETCH_INTERRUPTED:
-		fprintf(stderr, "ketch: interrupted during %s; unloaded\n", run->stage);
+		fprintf(stderr, "ketch: interrupted during %s%s\n", run->stage,
+			run->unloaded ? "; the drivers were unloaded" : "");
 		break;
 	case KETCH_REFUSED:
-		if (!strcmp(run->stage, "load") && run->image_refused)
-			fprintf(stderr, "%s\n", ketch_message());
-		else if (!strcmp(run->stage, "load"))
-			fprintf(stderr, "ketch: %s: DriverEntry returned 0x%08x %s\n", driver,
+		if (run->message)
+			fprintf(stderr, "%s\n", run->message);
+		else
+			fprintf(stderr, "ketch: %s: %s 0x%08x %s\n", escaped(run->subject),
+				!strcmp(run->stage, "load") ? "DriverEntry returned"
+							    : "the IOCTL was refused with",
 				run->status, status_name(run->status));
-		else if (!run->image_refused)
-			fprintf(stderr, "ketch: %s: %s was refused with 0x%08x %s\n", driver,
-				run->stage, run->status, status_name(run->status));
 		break;
 	case KETCH_OK:
-		if (!run->image_refused)
-			print_summary(run);
+		print_summary(run);
 		break;
 	}
-	if ((run->expect_status || run->expect_bugcheck || run->expect_rule) &&
-	    run->exit_status == EXIT_REFUSED)
-		fprintf(stderr, "ketch: not what was expected (%s%s%s%s%s%s)\n",
+	if (has_expectations(run) && run->exit_status != EXIT_USAGE) {
+		const char *why = disappointment(run);
+		fprintf(stderr, "ketch: %s by%s%s%s%s%s%s%s%s\n",
+			why ? "not as expected" : "as expected",
 			run->expect_status ? " --expect-status=" : "",
 			run->expect_status ? escaped(run->expect_status) : "",
 			run->expect_bugcheck ? " --expect-bugcheck=" : "",
 			run->expect_bugcheck ? escaped(run->expect_bugcheck) : "",
 			run->expect_rule ? " --expect-rule=" : "",
-			run->expect_rule ? escaped(run->expect_rule) : "");
+			run->expect_rule ? escaped(run->expect_rule) : "", why ? ": " : "",
+			why ? why : "");
+	}
 }

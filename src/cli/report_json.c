@@ -102,8 +102,8 @@ bool report_json(const struct run *run)
 				 run->stage, "status", hex(run->status), "violations",
 				 (json_int_t)ketch_violation_count(), "findings", findings(),
 				 "bugcheck", bugcheck(), "processors", processors(run));
-	if (root && run->outcome == KETCH_REFUSED && *ketch_message())
-		json_object_set_new(root, "message", json_string(ketch_message()));
+	if (root && run->message)
+		json_object_set_new(root, "message", json_string(run->message));
 	bool written = root && !json_dump_file(root, run->json, JSON_INDENT(2));
 	json_decref(root);
 	return written;

@@ -5,9 +5,10 @@
  * Ctrl-C ends the action that is under way; the drivers are unloaded and the report is printed; a
  * second one ends the process.
  */
+#define _GNU_SOURCE
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,175 +16,24 @@
 #include "cli/cli.h"
 
 #define STATUS_INVALID_DEVICE_REQUEST 0xC0000010u
-
-enum option_code {
-	OPTION_VERIFY = 256,
-	OPTION_NO_VERIFY,
-	OPTION_UNHANDLED,
-	OPTION_MISSING,
-	OPTION_REG,
-	OPTION_FILES,
-	OPTION_STRICT,
-	OPTION_TIMEOUT,
-	OPTION_JSON,
-	OPTION_STATUS,
-	OPTION_BUGCHECK,
-	OPTION_RULE,
-};
-
-static const struct option long_options[] = {
-	{"verify", required_argument, NULL, OPTION_VERIFY},
-	{"no-verify", no_argument, NULL, OPTION_NO_VERIFY},
-	{"unhandled-nmi", required_argument, NULL, OPTION_UNHANDLED},
-	{"allow-missing", no_argument, NULL, OPTION_MISSING},
-	{"reg", required_argument, NULL, OPTION_REG},
-	{"files", required_argument, NULL, OPTION_FILES},
-	{"strict", required_argument, NULL, OPTION_STRICT},
-	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
-	{"json", required_argument, NULL, OPTION_JSON},
-	{"expect-status", required_argument, NULL, OPTION_STATUS},
-	{"expect-bugcheck", required_argument, NULL, OPTION_BUGCHECK},
-	{"expect-rule", required_argument, NULL, OPTION_RULE},
-	{NULL, 0, NULL, 0},
-};
-
-static int number_option(const char *name, uint64_t low, uint64_t high, uint32_t *to)
-{
-	uint64_t value;
-	if (!number_parse(optarg, high, &value) || value < low)
-		return usage_error("%s takes a number from %llu to %llu, not %s", name,
-				   (unsigned long long)low, (unsigned long long)high,
-				   escaped(optarg));
-	*to = (uint32_t)value;
-	return 0;
-}
-
-static int choice_option(const char *name, const char *const *choices, unsigned *choice)
-{
-	for (*choice = 0; choices[*choice]; ++*choice) {
-		if (!strcmp(optarg, choices[*choice]))
-			return 0;
-	}
-	fprintf(stderr, "ketch: %s takes ", name);
-	for (unsigned i = 0; choices[i]; i++)
-		fprintf(stderr, "%s%s", i ? " or " : "", choices[i]);
-	fprintf(stderr, ", not %s\n", escaped(optarg));
-	return EXIT_USAGE;
-}
-
-static int strict_option(struct run *run)
-{
-	char names[256], *state, *name;
-	if (strlen(optarg) >= sizeof names)
-		return usage_error("--strict takes switches' names, separated by commas");
-	strcpy(names, optarg);
-	for (name = strtok_r(names, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
-		if (strcmp(name, "signed-callbacks"))
-			return usage_error(
-				"there is no strict switch %s (there is signed-callbacks)",
-				escaped(name));
-		run->machine.strict_signed_callbacks = true;
-	}
-	return 0;
-}
-
-static int take_option(struct run *run, int code)
-{
-	static const char *const verify[] = {"off", "report", "bugcheck", NULL};
-	static const char *const unhandled[] = {"bugcheck", "ignore", NULL};
-	uint32_t seconds;
-	unsigned choice;
-	int error = 0;
-	switch (code) {
-	case 'p':
-		return number_option("-p", 1, 256, &run->machine.processors);
-	case 'P':
-		return number_option("-P", 1, 1280, &run->machine.maximum_processors);
-	case 'g':
-		return number_option("-g", 1, 64, &run->machine.group_size);
-	case OPTION_VERIFY:
-		error = choice_option("--verify", verify, &choice);
-		run->machine.verify = (enum ketch_verify)choice;
-		return error;
-	case OPTION_NO_VERIFY:
-		run->machine.verify = KETCH_VERIFY_OFF;
-		return 0;
-	case OPTION_UNHANDLED:
-		error = choice_option("--unhandled-nmi", unhandled, &choice);
-		run->machine.ignore_unhandled_nmi = choice == 1;
-		return error;
-	case OPTION_MISSING:
-		run->machine.allow_missing = true;
-		return 0;
-	case OPTION_REG:
-		if (!strchr(optarg, '=') || *optarg == '=')
-			return usage_error("--reg takes NAME=VALUE, not %s", escaped(optarg));
-		if (run->registry_count == sizeof run->registry / sizeof *run->registry)
-			return usage_error("--reg can be given 64 times");
-		run->registry[run->registry_count++] = optarg;
-		return 0;
-	case OPTION_FILES:
-		run->files = optarg;
-		return 0;
-	case OPTION_STRICT:
-		return strict_option(run);
-	case OPTION_TIMEOUT:
-		error = number_option("--timeout", 1, 86400, &seconds);
-		run->machine.timeout_ms = seconds * 1000;
-		return error;
-	case OPTION_JSON:
-		run->json = optarg;
-		return 0;
-	case OPTION_STATUS:
-		run->expect_status = optarg;
-		if (!number_parse(optarg, UINT32_MAX, &run->expect_status_value))
-			return usage_error(
-				"--expect-status takes a number such as 0xc0000001, not %s",
-				escaped(optarg));
-		return 0;
-	case OPTION_BUGCHECK:
-		run->expect_bugcheck = optarg;
-		if (!number_parse(optarg, UINT32_MAX, &run->expect_bugcheck_value))
-			return usage_error("--expect-bugcheck takes a number such as 0x80, not %s",
-					   escaped(optarg));
-		return 0;
-	case OPTION_RULE:
-		run->expect_rule = optarg;
-		return 0;
-	default:
-		return usage_error("run: ketch run --help");
-	}
-}
-
-static int take_words(struct run *run, int count, char **words)
-{
-	if (count == 0)
-		return usage_error("which driver? (run: ketch run --help)");
-	for (int i = 0; i < count; i++) {
-		const char *why;
-		if (i == 0 || words[i][0] == '+') {
-			if (run->driver_count == sizeof run->drivers / sizeof *run->drivers)
-				return usage_error("at most 16 drivers in one run");
-			run->drivers[run->driver_count++] = words[i] + (i != 0);
-			continue;
-		}
-		if (run->action_count == sizeof run->actions / sizeof *run->actions)
-			return usage_error("at most 64 actions in one run");
-		if (!action_parse(words[i], &run->actions[run->action_count++], &why))
-			return usage_error("%s is not an action: %s", escaped(words[i]), why);
-	}
-	return 0;
-}
-
-/* ---- The run ---- */
+#define STATUS_OBJECT_NAME_NOT_FOUND  0xC0000034u
 
 static volatile sig_atomic_t interrupts;
 
+static void say(const char *text)
+{
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		return; /* nobody listens any more */
+}
+
 static void on_interrupt(int number)
 {
-	if (interrupts++)
-		_exit(EXIT_REFUSED);
 	(void)number;
+	if (interrupts++) {
+		say("ketch: stopped at once\n");
+		_exit(EXIT_REFUSED);
+	}
+	say("ketch: interrupted: unloading (once more: stop at once)\n");
 	ketch_interrupt();
 }
 
@@ -197,6 +47,17 @@ static bool step(struct run *run, const char *stage, enum ketch_outcome outcome,
 	run->status = status;
 	run->interrupted |= outcome == KETCH_INTERRUPTED;
 	return false;
+}
+
+/* Why the last step was refused, in words; shown in the report. */
+static void explain(struct run *run, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	free(run->message);
+	if (vasprintf(&run->message, format, arguments) < 0)
+		run->message = NULL;
+	va_end(arguments);
 }
 
 static bool set_up(struct run *run)
@@ -230,16 +91,21 @@ static bool load(struct run *run, const char *path)
 	size_t size;
 	uint32_t status = 0;
 	void *image = file_read(path, &size);
+	run->subject = file_name(path);
 	if (!image) {
-		run->image_refused = true;
-		return false;
+		explain(run, "ketch: %s: cannot be read: %s", escaped(path), strerror(errno));
+		run->unusable = true;
+		return step(run, "load", KETCH_REFUSED, STATUS_OBJECT_NAME_NOT_FOUND);
 	}
 	symbol_add_image(file_name(path), path);
 	enum ketch_outcome outcome = ketch_driver_load(file_name(path), image, size, &status);
 	if (outcome != KETCH_INTERRUPTED)
 		free(image);
 	/* The loader says why in words; DriverEntry has only a status. */
-	run->image_refused = outcome == KETCH_REFUSED && *ketch_message();
+	if (outcome == KETCH_REFUSED && *ketch_message()) {
+		explain(run, "%s", ketch_message());
+		run->unusable = true;
+	}
 	if (outcome == KETCH_OK)
 		run->loaded[run->loaded_count++] = path;
 	return step(run, "load", outcome, status);
@@ -249,20 +115,14 @@ static bool nmi_once(struct run *run, uint32_t processor)
 {
 	struct ketch_nmi nmi;
 	enum ketch_outcome outcome = ketch_nmi(processor, &nmi);
-	run->nmis_sent++;
 	if (outcome == KETCH_REFUSED) {
-		usage_error("%s", ketch_message());
-		run->image_refused = true;
+		explain(run, "ketch: nmi:%u: %s", processor, ketch_message());
+		run->unusable = true;
 		return step(run, "nmi", outcome, 0);
 	}
-	if (outcome == KETCH_OK && nmi.delivered) {
-		run->nmis_delivered++;
-		if (processor < 64) {
-			run->last_nmi[processor] = nmi;
-			run->nmi_count[processor]++;
-		}
-	} else if (outcome == KETCH_OK) {
-		run->nmis_coalesced++;
+	if (outcome == KETCH_OK && nmi.delivered && processor < 64) {
+		run->last_nmi[processor] = nmi;
+		run->nmi_count[processor]++;
 	}
 	return step(run, "nmi", outcome, 0);
 }
@@ -292,6 +152,7 @@ static bool ioctl_action(struct run *run, const struct action *action)
 		ketch_ioctl(action->device, action->code, action->input, action->input_size, output,
 			    sizeof output, &returned, &status);
 	run->ioctls++;
+	run->subject = file_name(run->drivers[0]);
 	if (outcome == KETCH_OK || outcome == KETCH_REFUSED) {
 		printf("%s: status 0x%08x %s, %zu bytes", action->text, status, status_name(status),
 		       returned);
@@ -310,14 +171,19 @@ static bool unload_all(struct run *run)
 	while (run->loaded_count) {
 		const char *name = file_name(run->loaded[--run->loaded_count]);
 		uint32_t status = 0;
+		run->subject = name;
 		enum ketch_outcome outcome = ketch_driver_unload(name, &status);
 		if (outcome == KETCH_REFUSED && status == STATUS_INVALID_DEVICE_REQUEST) {
 			usage_error("%s: %s; it stays loaded", escaped(name), ketch_message());
 			run->stays_loaded = true;
 			continue;
 		}
+		if (outcome == KETCH_REFUSED)
+			explain(run, "ketch: %s: it cannot be unloaded: %s (0x%08x %s)",
+				escaped(name), ketch_message(), status, status_name(status));
 		if (!step(run, "unload", outcome, status))
 			return false;
+		run->unloaded = true;
 	}
 	return true;
 }
@@ -366,14 +232,18 @@ static void stage(struct run *run)
 	/* What went wrong first is what the report says, unless taking down the rest goes worse. */
 	enum ketch_outcome outcome = run->outcome;
 	uint32_t status = run->status;
-	const char *stage = run->stage;
+	const char *stage = run->stage, *subject = run->subject;
+	char *message = run->message;
 	run->outcome = KETCH_OK;
+	run->message = NULL;
 	unload_all(run);
 	if (outcome != KETCH_OK && run->outcome != KETCH_BUGCHECK &&
 	    run->outcome != KETCH_TIMEOUT) {
 		run->outcome = outcome;
 		run->status = status;
 		run->stage = stage;
+		run->subject = subject;
+		run->message = message;
 	}
 }
 
@@ -388,27 +258,16 @@ int cli_run(int argc, char **argv)
 {
 	static struct run run = {
 		.machine = {.processors = 2,
-			    .maximum_processors = 64,
 			    .group_size = 64,
 			    .verify = KETCH_VERIFY_REPORT,
 			    .quiet_findings = true,
 			    .timeout_ms = 60000},
 	};
-	int code, error;
+	int error;
 	double begin = seconds_now();
-	opterr = 0;
-	while ((code = getopt_long(argc, argv, ":p:P:g:", long_options, NULL)) != -1) {
-		if (code == ':' || code == '?')
-			return usage_error(
-				"%s %s (run: ketch run --help)", escaped(argv[optind - 1]),
-				code == ':' ? "needs a value" : "is not an option of ketch run");
-		if ((error = take_option(&run, code)))
-			return error;
-	}
-	if ((error = take_words(&run, argc - optind, argv + optind)))
+	error = options_take(&run, argc, argv);
+	if (error)
 		return error;
-	if (run.machine.maximum_processors < run.machine.processors)
-		run.machine.maximum_processors = run.machine.processors;
 
 	if (!ketch_boot(&run.machine))
 		return usage_error("%s", ketch_message());

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tables.c: `ketch ddi` and `ketch imports`: what is supported, without booting a machine. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
@@ -90,7 +91,7 @@ int cli_imports(int argc, char **argv)
 		return usage_error("which driver? ketch imports DRIVER.sys");
 	void *image = file_read(argv[1], &size);
 	if (!image)
-		return EXIT_USAGE;
+		return usage_error("%s: cannot be read: %s", escaped(argv[1]), strerror(errno));
 	bool ok = ketch_imports(file_name(argv[1]), image, size, print_import, &tally);
 	free(image);
 	if (!ok) {

@@ -78,6 +78,15 @@ bool ketch_finding(uint32_t index, struct ketch_finding *finding)
 	return true;
 }
 
+bool ketch_rule_known(const char *name)
+{
+	for (enum vf_rule rule = 0; rule < VF_RULE_COUNT; rule++) {
+		if (rtl_equal(name, vf_rule_name(rule)) || rtl_equal(name, vf_rule_number(rule)))
+			return true;
+	}
+	return false;
+}
+
 bool ketch_where(uint64_t address, char *where, size_t size)
 {
 	port_stub_lookup(address, &address);

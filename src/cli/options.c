@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options.c: the command line of `ketch run`: options, drivers, actions; all is checked before the
+ * machine boots.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "cli/cli.h"
+
+enum option_code {
+	OPTION_VERIFY = 256,
+	OPTION_NO_VERIFY,
+	OPTION_UNHANDLED,
+	OPTION_MISSING,
+	OPTION_REG,
+	OPTION_FILES,
+	OPTION_STRICT,
+	OPTION_TIMEOUT,
+	OPTION_JSON,
+	OPTION_STATUS,
+	OPTION_BUGCHECK,
+	OPTION_RULE,
+};
+
+static const struct option long_options[] = {
+	{"verify", required_argument, NULL, OPTION_VERIFY},
+	{"no-verify", no_argument, NULL, OPTION_NO_VERIFY},
+	{"unhandled-nmi", required_argument, NULL, OPTION_UNHANDLED},
+	{"allow-missing", no_argument, NULL, OPTION_MISSING},
+	{"reg", required_argument, NULL, OPTION_REG},
+	{"files", required_argument, NULL, OPTION_FILES},
+	{"strict", required_argument, NULL, OPTION_STRICT},
+	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+	{"json", required_argument, NULL, OPTION_JSON},
+	{"expect-status", required_argument, NULL, OPTION_STATUS},
+	{"expect-bugcheck", required_argument, NULL, OPTION_BUGCHECK},
+	{"expect-rule", required_argument, NULL, OPTION_RULE},
+	{NULL, 0, NULL, 0},
+};
+
+static int number_option(const char *name, uint64_t low, uint64_t high, uint32_t *to)
+{
+	uint64_t value;
+	if (!number_parse(optarg, high, &value) || value < low)
+		return usage_error("%s takes a number from %llu to %llu, not %s", name,
+				   (unsigned long long)low, (unsigned long long)high,
+				   escaped(optarg));
+	*to = (uint32_t)value;
+	return 0;
+}
+
+static int choice_option(const char *name, const char *const *choices, unsigned *choice)
+{
+	for (*choice = 0; choices[*choice]; ++*choice) {
+		if (!strcmp(optarg, choices[*choice]))
+			return 0;
+	}
+	fprintf(stderr, "ketch: %s takes ", name);
+	for (unsigned i = 0; choices[i]; i++)
+		fprintf(stderr, "%s%s", i ? " or " : "", choices[i]);
+	fprintf(stderr, ", not %s\n", escaped(optarg));
+	return EXIT_USAGE;
+}
+
+static int strict_option(struct run *run)
+{
+	char names[256], *state, *name;
+	if (strlen(optarg) >= sizeof names)
+		return usage_error("--strict takes switches' names, separated by commas");
+	strcpy(names, optarg);
+	for (name = strtok_r(names, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
+		if (strcmp(name, "signed-callbacks"))
+			return usage_error(
+				"there is no strict switch %s (there is signed-callbacks)",
+				escaped(name));
+		run->machine.strict_signed_callbacks = true;
+	}
+	return 0;
+}
+
+static int take_option(struct run *run, int code)
+{
+	static const char *const verify[] = {"off", "report", "bugcheck", NULL};
+	static const char *const unhandled[] = {"bugcheck", "ignore", NULL};
+	uint32_t seconds;
+	unsigned choice;
+	int error = 0;
+	switch (code) {
+	case 'p':
+		return number_option("-p", 1, 256, &run->machine.processors);
+	case 'P':
+		return number_option("-P", 1, 1280, &run->machine.maximum_processors);
+	case 'g':
+		return number_option("-g", 1, 64, &run->machine.group_size);
+	case OPTION_VERIFY:
+		error = choice_option("--verify", verify, &choice);
+		run->machine.verify = (enum ketch_verify)choice;
+		return error;
+	case OPTION_NO_VERIFY:
+		run->machine.verify = KETCH_VERIFY_OFF;
+		return 0;
+	case OPTION_UNHANDLED:
+		error = choice_option("--unhandled-nmi", unhandled, &choice);
+		run->machine.ignore_unhandled_nmi = choice == 1;
+		return error;
+	case OPTION_MISSING:
+		run->machine.allow_missing = true;
+		return 0;
+	case OPTION_REG:
+		if (!strchr(optarg, '=') || *optarg == '=')
+			return usage_error("--reg takes NAME=VALUE, not %s", escaped(optarg));
+		if (run->registry_count == sizeof run->registry / sizeof *run->registry)
+			return usage_error("--reg can be given 64 times");
+		run->registry[run->registry_count++] = optarg;
+		return 0;
+	case OPTION_FILES:
+		run->files = optarg;
+		return 0;
+	case OPTION_STRICT:
+		return strict_option(run);
+	case OPTION_TIMEOUT:
+		error = number_option("--timeout", 1, 86400, &seconds);
+		run->machine.timeout_ms = seconds * 1000;
+		return error;
+	case OPTION_JSON:
+		run->json = optarg;
+		return 0;
+	case OPTION_STATUS:
+		run->expect_status = optarg;
+		if (!number_parse(optarg, UINT32_MAX, &run->expect_status_value))
+			return usage_error(
+				"--expect-status takes a number such as 0xc0000001, not %s",
+				escaped(optarg));
+		return 0;
+	case OPTION_BUGCHECK:
+		run->expect_bugcheck = optarg;
+		if (!number_parse(optarg, UINT32_MAX, &run->expect_bugcheck_value))
+			return usage_error("--expect-bugcheck takes a number such as 0x80, not %s",
+					   escaped(optarg));
+		return 0;
+	case OPTION_RULE:
+		run->expect_rule = optarg;
+		return 0;
+	default:
+		return usage_error("run: ketch run --help");
+	}
+}
+
+static int take_words(struct run *run, int count, char **words)
+{
+	if (count == 0)
+		return usage_error("which driver? (run: ketch run --help)");
+	for (int i = 0; i < count; i++) {
+		const char *why;
+		if (i == 0 || words[i][0] == '+') {
+			if (run->driver_count == sizeof run->drivers / sizeof *run->drivers)
+				return usage_error("at most 16 drivers in one run");
+			run->drivers[run->driver_count++] = words[i] + (i != 0);
+			continue;
+		}
+		if (run->action_count == sizeof run->actions / sizeof *run->actions)
+			return usage_error("at most 64 actions in one run");
+		if (!action_parse(words[i], &run->actions[run->action_count++], &why))
+			return usage_error("%s is not an action: %s", escaped(words[i]), why);
+	}
+	return 0;
+}
+
+static int check_options(struct run *run)
+{
+	struct ketch_options *machine = &run->machine;
+	struct stat folder;
+	if (!machine->maximum_processors)
+		machine->maximum_processors = machine->processors > 64 ? machine->processors : 64;
+	if (machine->maximum_processors < machine->processors)
+		return usage_error("-P %u is less than the %u processors at boot (-p)",
+				   machine->maximum_processors, machine->processors);
+	if (run->files && stat(run->files, &folder))
+		return usage_error("--files=%s: %s", escaped(run->files), strerror(errno));
+	if (run->files && !S_ISDIR(folder.st_mode))
+		return usage_error("--files=%s: it is not a folder", escaped(run->files));
+	if (run->expect_rule && !ketch_rule_known(run->expect_rule))
+		return usage_error("--expect-rule=%s: there is no such rule, by name or number "
+				   "(docs/rules.md has all)",
+				   escaped(run->expect_rule));
+	/* Better now than after a long run. */
+	if (run->json) {
+		int file = open(run->json, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+		if (file < 0)
+			return usage_error("--json=%s: cannot be written: %s", escaped(run->json),
+					   strerror(errno));
+		close(file);
+	}
+	return 0;
+}
+
+int options_take(struct run *run, int argc, char **argv)
+{
+	int code, error;
+	opterr = 0;
+	while ((code = getopt_long(argc, argv, ":p:P:g:", long_options, NULL)) != -1) {
+		if (code == ':' || code == '?')
+			return usage_error(
+				"%s %s (run: ketch run --help)", escaped(argv[optind - 1]),
+				code == ':' ? "needs a value" : "is not an option of ketch run");
+		if ((error = take_option(run, code)))
+			return error;
+	}
+	if ((error = take_words(run, argc - optind, argv + optind)))
+		return error;
+	return check_options(run);
+}
