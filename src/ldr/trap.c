@@ -69,10 +69,6 @@ static void judge(const struct trap_area *area)
 
 static void enter(struct trap_area *area)
 {
-	PKTHREAD thread = ke_thread();
-
-	area->call.previous = thread->records;
-	thread->records = &area->call;
 	if (area->text) {
 		char where[80];
 
@@ -83,6 +79,11 @@ static void enter(struct trap_area *area)
 	if (vf_on())
 		judge(area);
 	ldr_exception_deliver(&area->record, &area->context, area->nowhere);
+}
+
+const struct ke_call_record *ldr_trap_record(uint64_t function, uint64_t rsp)
+{
+	return function == (uint64_t)enter ? &((const struct trap_area *)rsp)->call : 0;
 }
 
 static NTSTATUS float_status(uint64_t code)
@@ -213,6 +214,10 @@ static void raise(const struct port_trap *trap, const struct trap_place *place,
 				trap->access == PORT_EXECUTE && trap->address == place->regs.rip;
 	}
 	area->call.ddi = area->nowhere;
+	/* From here on a walk that begins in `enter` finds the way; until then the record is below
+	 * RSP and does not count. */
+	area->call.previous = ke_thread()->records;
+	ke_thread()->records = &area->call;
 	area->record.ExceptionAddress = (PVOID)area->context.Rip;
 	redirect(frame, place->regs, area);
 }

@@ -18,6 +18,10 @@ struct trap_place {
 	const struct ke_call_record *call; /* raise at this DDI call instead */
 };
 
+/* If `function` is the entry of exception dispatch, whose frame ends at `rsp`: the record of the
+ * trap; else 0. NMI-safe. */
+const struct ke_call_record *ldr_trap_record(uint64_t function, uint64_t rsp);
+
 /* The documented exception for a trap. Returns by how much RIP is behind the instruction. */
 unsigned trap_describe(const struct port_trap *trap, EXCEPTION_RECORD *record);
 /* A bug check that the documents give this trap; for traps that no handler may see. */

@@ -3,10 +3,11 @@
  * Stack walks (ke/walk.h): for RtlCaptureStackBackTrace, NMI, crash and hang reports.
  *
  * In a driver's function the unwind data says where the caller is (ldr/unwind.c), in a function of
- * the core its call frame information does (ldr/walk_core.c). Where neither leads on (a signal's
- * frame, the entry of exception dispatch) the newest call record that is not below RSP says what
- * was interrupted, or who called. Other code that a processor may be in, such as the host's memcpy,
- * has no stack frame of its own when it is interrupted, or a frame pointer, or a small frame.
+ * the core its call frame information does (ldr/walk_core.c), and the port knows the way back from
+ * its handlers. Where none leads on (the entry of exception dispatch) the newest call record that
+ * is not below RSP says what was interrupted, or who called. Other code that a processor may be in,
+ * such as the host's memcpy, has no stack frame of its own when it is interrupted, or a frame
+ * pointer, or a small frame.
  *
  * Contexts: any IRQL, NMI too; no locks. All memory is read through ke_guard_copy, stack slots only
  * inside the stack that the walk is on, and every step goes up that stack; so a walk ends whatever
@@ -17,6 +18,7 @@
 #include "ke/walk.h"
 #include "ke/guard.h"
 #include "ldr/ldr.h"
+#include "ldr/trap.h"
 #include "ldr/unwind.h"
 #include "ldr/walk_core.h"
 #include "rtl/rtl.h"
@@ -161,7 +163,7 @@ static bool follows_call(uint64_t address)
 /* True if code that we know may return there. */
 static bool is_return_address(uint64_t address)
 {
-	return (ldr_image_from_address(address) || ldr_walk_core_knows(address - 1)) &&
+	return (ldr_image_from_address(address) || ldr_walk_core_function(address - 1)) &&
 	       follows_call(address);
 }
 
@@ -262,34 +264,50 @@ static void pass_interrupt(struct ke_walk *walk, uint64_t before)
 	}
 }
 
-/* In the handler of an interrupt that has called no driver: what it interrupted. */
-static bool step_interrupt(struct ke_walk *walk, uint64_t before)
+/* At the way back from a handler of the port's: what it interrupted. */
+static bool step_frame(struct ke_walk *walk)
 {
-	struct port_frame *frame = walk->thread->interrupt_frame;
+	const struct port_frame *frame = port_frame_at(walk->regs.rip, walk->regs.rsp);
+	uint8_t readable;
 
-	if (!frame || (uint64_t)frame < before || !on_thread_stack(walk->thread, (uint64_t)frame) ||
-	    !on_thread_stack(walk->thread, before)) {
+	if (!frame || !ke_guard_copy(&readable, (const uint8_t *)frame + 255, 1)) {
 		return false;
 	}
 	port_frame_read(frame, &walk->regs);
 	jump(walk, true);
-	return walk->regs.rsp > before;
+	return true;
+}
+
+/* At the first function on a stack, which nobody called: the entry of exception dispatch leads on
+ * to what trapped. */
+static bool step_first(struct ke_walk *walk, uint64_t function)
+{
+	const struct ke_call_record *trap = ldr_trap_record(function, walk->regs.rsp);
+	struct ke_call_record record;
+
+	return trap && ke_guard_copy(&record, trap, sizeof(record)) && follow_record(walk, &record);
 }
 
 static bool step_core(struct ke_walk *walk)
 {
-	uint64_t before = walk->regs.rsp;
+	uint64_t before = walk->regs.rsp, function;
 
-	if ((!walk->nowhere &&
-	     ldr_walk_core_step(&walk->regs, walk->exact, walk->low, walk->high)) ||
+	if (step_frame(walk)) {
+		return true;
+	}
+	function = walk->nowhere ? 0 : ldr_walk_core_function(walk->regs.rip - !walk->exact);
+	if ((function && ldr_walk_core_step(&walk->regs, walk->exact, walk->low, walk->high)) ||
 	    step_unknown(walk)) {
 		walk->exact = false;
 		walk->nowhere = false;
 		walk->low = walk->regs.rsp;
+		if (walk->regs.rip == 0) {
+			return step_first(walk, function) || step_record(walk);
+		}
 		pass_interrupt(walk, before);
 		return true;
 	}
-	return step_record(walk) || step_interrupt(walk, before);
+	return step_record(walk);
 }
 
 static bool step_driver(struct ke_walk *walk)

@@ -30,6 +30,12 @@ static NOINLINE ULONG recurse(ULONG depth)
 	return recurse(depth + 1) + local[0];
 }
 
+static ULONG_PTR NTAPI ipi_routine(ULONG_PTR context)
+{
+	write_to((volatile LONG *)context);
+	return 0;
+}
+
 static VOID NTAPI dpc_routine(PKDPC unused, PVOID context, PVOID first, PVOID second)
 {
 	UNREFERENCED_PARAMETER(unused);
@@ -113,6 +119,12 @@ static void fault(void)
 	((void (*)(void))(ULONG_PTR)0x30)();
 #elif CASE == 15
 	KeBugCheckEx(0xE2, 1, 2, 3, 4);
+#elif CASE == 17
+	KeIpiGenericCall(ipi_routine, 0x38);
+#elif CASE == 18
+	RtlCopyMemory((PVOID)0x48, &event, 8);
+#elif CASE == 19
+	quotient = (LONG)RtlCompareMemory((PVOID)0x0123456789abcdef, &event, 8);
 #elif CASE == 16
 	*(volatile UCHAR *)"read-only" = 1;
 #endif

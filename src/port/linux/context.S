@@ -9,13 +9,20 @@
 	.globl port_context_resume
 	.type port_context_resume, @function
 port_context_resume:
+	.cfi_startproc
 	pushq %rdi
+	.cfi_adjust_cfa_offset 8
 	pushq %rsi
+	.cfi_adjust_cfa_offset 8
 	subq $8, %rsp
+	.cfi_adjust_cfa_offset 8
 	call host_stack_abandon
 	addq $8, %rsp
+	.cfi_adjust_cfa_offset -8
 	popq %rsi
+	.cfi_adjust_cfa_offset -8
 	popq %rdi
+	.cfi_adjust_cfa_offset -8
 	testq %rsi, %rsi
 	jz 1f
 	fxrstor64 (%rsi)
@@ -28,6 +35,10 @@ port_context_resume:
 	movq %rcx, 8(%rax)
 	movq 0x80(%rdi), %rcx		/* rip */
 	movq %rcx, 16(%rax)
+	/* for stack walks: the target is the caller from here on */
+	.cfi_def_cfa %rax, 152
+	.cfi_offset %rip, -136
+	.cfi_offset %rdi, -144
 	movq 0x08(%rdi), %rcx
 	movq 0x10(%rdi), %rdx
 	movq 0x18(%rdi), %rbx
@@ -42,9 +53,14 @@ port_context_resume:
 	movq 0x70(%rdi), %r14
 	movq 0x78(%rdi), %r15
 	movq %rax, %rsp
+	.cfi_def_cfa_register %rsp
 	movq (%rdi), %rax
 	popfq
+	.cfi_def_cfa_offset 144
 	popq %rdi
+	.cfi_def_cfa_offset 136
+	.cfi_restore %rdi
 	ret $128			/* pops RIP and steps over the red zone: RSP is the target's */
+	.cfi_endproc
 	.size port_context_resume, . - port_context_resume
 	.section .note.GNU-stack, "", @progbits

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "port/linux/host.h"
 #include "port/linux/sanitize.h"
 
@@ -123,6 +125,29 @@ void *port_frame_fxsave(struct port_frame *frame)
 	return context_of(frame)->uc_mcontext.fpregs;
 }
 
+/* Where handlers return to: `mov $15, %rax; syscall`, with the ucontext_t on top of the stack. */
+static uint64_t restorer;
+#define RESTORER_SIZE 9
+
+const struct port_frame *port_frame_at(uint64_t rip, uint64_t rsp)
+{
+	return restorer && rip - restorer < RESTORER_SIZE ? (const struct port_frame *)rsp : NULL;
+}
+
+/* The C library knows it, but tells only the kernel. */
+static uint64_t find_restorer(void)
+{
+	struct {
+		void *handler;
+		unsigned long flags;
+		uint64_t restorer;
+		uint64_t mask;
+	} action;
+	if (syscall(SYS_rt_sigaction, HOST_SIGNAL_NMI, NULL, &action, sizeof action.mask) != 0)
+		return 0;
+	return action.restorer;
+}
+
 bool port_own_code(uint64_t address)
 {
 	extern const char __executable_start[], etext[];
@@ -206,6 +231,7 @@ bool host_signals_install(void)
 	bool ok = install(HOST_SIGNAL_INTERRUPT, on_interrupt, SA_NODEFER, NULL, 0) &&
 		  install(HOST_SIGNAL_NMI, on_nmi, SA_ONSTACK, interrupt_only, 1) &&
 		  install(HOST_SIGNAL_FREEZE, on_freeze, SA_ONSTACK, both, 2);
+	restorer = find_restorer();
 	for (size_t i = 0; ok && i < sizeof traps / sizeof *traps; i++)
 		ok = install(traps[i], host_on_trap, SA_ONSTACK | SA_NODEFER, interrupt_only, 1);
 	return ok;
