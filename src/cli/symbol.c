@@ -107,21 +107,25 @@ static bool ask(uint64_t address, struct symbol *symbol)
 	return !failed && strcmp(symbol->function, "??") != 0;
 }
 
-/* ` (function, file.c:12)`; the file without its folder, the column dropped. */
+/* ` (function, file.c:12)`, or ` (inlined in function, file.c:12)`; the file without its folder. */
 static const char *describe(struct symbol *symbol)
 {
-	static char result[4][400];
+	static char result[4][640];
 	static unsigned turn;
-	char *to = result[turn++ % 4];
+	char *to = result[turn++ % 4], name[520];
+	snprintf(name, sizeof name, "%.200s", escaped(symbol->function));
+	if (strcmp(symbol->function, symbol->outermost) != 0)
+		snprintf(name + strlen(name), sizeof name - strlen(name), " in %.200s",
+			 escaped(symbol->outermost));
 	char *column = strrchr(symbol->place, ':');
 	if (column)
 		*column = 0;
 	char *line = strrchr(symbol->place, ':');
 	if (line && strcmp(line, ":0") != 0 && strncmp(symbol->place, "??", 2) != 0)
-		snprintf(to, sizeof result[0], " (%s, %.200s)", escaped(symbol->function),
+		snprintf(to, sizeof result[0], " (%s, %.200s)", name,
 			 escaped(file_name(symbol->place)));
 	else
-		snprintf(to, sizeof result[0], " (%s)", escaped(symbol->function));
+		snprintf(to, sizeof result[0], " (%s)", name);
 	return to;
 }
 
