@@ -283,7 +283,7 @@ PIRP NTAPI IoBuildSynchronousFsdRequest(ULONG MajorFunction, PDEVICE_OBJECT Devi
 					PKEVENT Event, PIO_STATUS_BLOCK IoStatusBlock)
 {
 	PIRP irp = build_fsd(MajorFunction, DeviceObject, Buffer, Length, StartingOffset,
-			     IoStatusBlock, Event, VF_CALLER());
+			     IoStatusBlock, Event, IO_OWNER());
 	if (irp)
 		irp->Flags |= IRP_SYNCHRONOUS_API;
 	return irp;
@@ -295,7 +295,7 @@ PIRP NTAPI IoBuildAsynchronousFsdRequest(ULONG MajorFunction, PDEVICE_OBJECT Dev
 					 PIO_STATUS_BLOCK IoStatusBlock)
 {
 	return build_fsd(MajorFunction, DeviceObject, Buffer, Length, StartingOffset, IoStatusBlock,
-			 0, VF_CALLER());
+			 0, IO_OWNER());
 }
 
 /* A device control request with the buffers of the code's method. IRQL = PASSIVE. Otherwise as the
@@ -306,7 +306,7 @@ PIRP NTAPI IoBuildDeviceIoControlRequest(ULONG IoControlCode, PDEVICE_OBJECT Dev
 					 BOOLEAN InternalDeviceIoControl, PKEVENT Event,
 					 PIO_STATUS_BLOCK IoStatusBlock)
 {
-	PIRP irp = io_irp_allocate(DeviceObject->StackSize, VF_CALLER());
+	PIRP irp = io_irp_allocate(DeviceObject->StackSize, IO_OWNER());
 	if (!irp)
 		return 0;
 	PIO_STACK_LOCATION location = IoGetNextIrpStackLocation(irp);

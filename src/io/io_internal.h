@@ -13,6 +13,9 @@
 /* Drivers' device lists, attachment, open counts. DISPATCH_LEVEL. */
 extern struct ke_lock io_lock;
 
+/* Who asks for an object, kept only while the verifier lists what is left. In a DDI's own frame. */
+#define IO_OWNER() (vf_on() ? VF_CALLER() : 0)
+
 /* Zeroed. */
 static inline void *io_allocate(size_t size)
 {

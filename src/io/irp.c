@@ -82,14 +82,14 @@ static _Noreturn void completed_twice(PIRP irp, uint64_t caller, const char *tex
 PIRP NTAPI IoAllocateIrp(CCHAR StackSize, BOOLEAN ChargeQuota)
 {
 	(void)ChargeQuota;
-	return io_irp_allocate(StackSize, VF_CALLER());
+	return io_irp_allocate(StackSize, IO_OWNER());
 }
 
 PIRP NTAPI IoAllocateIrpEx(PDEVICE_OBJECT DeviceObject, CCHAR StackSize, BOOLEAN ChargeQuota)
 {
 	(void)DeviceObject;
 	(void)ChargeQuota;
-	return io_irp_allocate(StackSize, VF_CALLER());
+	return io_irp_allocate(StackSize, IO_OWNER());
 }
 
 /* The driver's own memory as a request. IRQL <= DISPATCH. */
@@ -162,17 +162,17 @@ static void irql_changed(PDRIVER_DISPATCH routine, PIO_STACK_LOCATION location, 
 		ke_irql_raise(before);
 }
 
-static NTSTATUS call_driver(PDEVICE_OBJECT device, PIRP irp, uint64_t caller)
+static NTSTATUS call_driver(PDEVICE_OBJECT device, PIRP irp, void *from)
 {
 	KIRQL before = ke_irql();
 	if (irp->Type != IO_TYPE_IRP)
-		completed_twice(irp, caller,
+		completed_twice(irp, vf_caller(from),
 				"IofCallDriver with memory that is no IRP: it was freed before");
 	if (--irp->CurrentLocation <= 0) {
 		struct ke_bugcheck_detail detail = {.text = "IofCallDriver: the IRP has no stack "
 							    "location left: allocate it with "
 							    "the device's StackSize",
-						    .address = caller};
+						    .address = vf_caller(from)};
 		ke_bugcheck(NO_MORE_IRP_STACK_LOCATIONS, (uint64_t)irp, 0, 0, 0, &detail);
 	}
 	PIO_STACK_LOCATION location = --irp->Tail.Overlay.CurrentStackLocation;
@@ -204,12 +204,12 @@ NTSTATUS io_call(PDEVICE_OBJECT device, PIRP irp)
  * routine returned. */
 NTSTATUS NTAPI IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
-	return call_driver(DeviceObject, Irp, VF_CALLER());
+	return call_driver(DeviceObject, Irp, __builtin_return_address(0));
 }
 
 NTSTATUS NTAPI PoCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
-	return call_driver(DeviceObject, Irp, VF_CALLER());
+	return call_driver(DeviceObject, Irp, __builtin_return_address(0));
 }
 
 /* Power requests are not serialized here: nothing to start. IRQL <= DISPATCH. */
@@ -230,13 +230,13 @@ static bool wants_call(const IO_STACK_LOCATION *location, PIRP irp)
 	return irp->Cancel && control & SL_INVOKE_ON_CANCEL;
 }
 
-static void check_completion(PIRP irp, uint64_t caller)
+static void check_completion(PIRP irp, void *from)
 {
 	if (irp->IoStatus.Status == STATUS_PENDING)
-		vf_report(VF_IrpMisuse, "IofCompleteRequest", caller, (uint64_t)irp,
+		vf_report(VF_IrpMisuse, "IofCompleteRequest", vf_caller(from), (uint64_t)irp,
 			  "completed the IRP %p with STATUS_PENDING", irp);
 	if (irp->CancelRoutine)
-		vf_report(VF_IrpMisuse, "IofCompleteRequest", caller, (uint64_t)irp,
+		vf_report(VF_IrpMisuse, "IofCompleteRequest", vf_caller(from), (uint64_t)irp,
 			  "completed the IRP %p while its cancel routine %p is set: clear it with "
 			  "IoSetCancelRoutine first",
 			  irp, (void *)irp->CancelRoutine);
@@ -258,7 +258,7 @@ static VOID NTAPI finish_rundown(PKAPC apc)
 }
 
 /* All locations are done. */
-static void complete_last(PIRP irp, CCHAR boost, uint64_t caller)
+static void complete_last(PIRP irp, CCHAR boost, void *from)
 {
 	struct io_packet *packet = io_packet_of(irp);
 	if (irp->Flags & IRP_ASSOCIATED_IRP) {
@@ -278,7 +278,7 @@ static void complete_last(PIRP irp, CCHAR boost, uint64_t caller)
 	if (!packet || !packet->built) {
 		if (vf_on())
 			vf_report(VF_IrpMisuse, "IofCompleteRequest",
-				  packet ? packet->caller : caller, (uint64_t)irp,
+				  packet ? packet->caller : vf_caller(from), (uint64_t)irp,
 				  "completed the driver's own IRP %p, and no completion routine "
 				  "kept it: "
 				  "return STATUS_MORE_PROCESSING_REQUIRED and free it",
@@ -303,12 +303,13 @@ static void complete_last(PIRP irp, CCHAR boost, uint64_t caller)
 		io_irp_finish(irp);
 }
 
-static void complete(PIRP irp, CCHAR boost, uint64_t caller)
+static void complete(PIRP irp, CCHAR boost, void *from)
 {
 	if (irp->Type != IO_TYPE_IRP || irp->CurrentLocation > irp->StackCount + 1)
-		completed_twice(irp, caller, "IofCompleteRequest: this IRP was completed before");
+		completed_twice(irp, vf_caller(from),
+				"IofCompleteRequest: this IRP was completed before");
 	if (vf_on())
-		check_completion(irp, caller);
+		check_completion(irp, from);
 	PIO_STACK_LOCATION done = irp->Tail.Overlay.CurrentStackLocation;
 	for (;;) {
 		irp->CurrentLocation++;
@@ -341,7 +342,7 @@ static void complete(PIRP irp, CCHAR boost, uint64_t caller)
 		}
 		done = irp->Tail.Overlay.CurrentStackLocation;
 	}
-	complete_last(irp, boost, caller);
+	complete_last(irp, boost, from);
 }
 
 /*
@@ -351,7 +352,7 @@ static void complete(PIRP irp, CCHAR boost, uint64_t caller)
  */
 VOID NTAPI IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
 {
-	complete(Irp, PriorityBoost, VF_CALLER());
+	complete(Irp, PriorityBoost, __builtin_return_address(0));
 }
 
 /* As IoSetCompletionRoutine; the driver cannot unload while its routine may be called, here by
@@ -387,7 +388,7 @@ BOOLEAN NTAPI IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 	KeInitializeEvent(&event, NotificationEvent, FALSE);
 	IoCopyCurrentIrpStackLocationToNext(Irp);
 	IoSetCompletionRoutine(Irp, wake, &event, TRUE, TRUE, TRUE);
-	if (call_driver(DeviceObject, Irp, VF_CALLER()) == STATUS_PENDING)
+	if (call_driver(DeviceObject, Irp, __builtin_return_address(0)) == STATUS_PENDING)
 		KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, 0);
 	return TRUE;
 }

@@ -113,11 +113,12 @@ void ob_drain(void)
 	}
 }
 
-/* False, after a report: the object is dead or was never one. */
-static bool usable(struct ob_header *header, const char *what, uint64_t caller)
+/* False, after a report: the object is dead or was never one. `from`: the return address in the
+ * caller. */
+static bool usable(struct ob_header *header, const char *what, void *from)
 {
 	if ((uintptr_t)ob_body_of(header) < PORT_PAGE_SIZE) {
-		vf_report(VF_ObjectReference, what, caller, (uint64_t)ob_body_of(header),
+		vf_report(VF_ObjectReference, what, vf_caller(from), (uint64_t)ob_body_of(header),
 			  "the object pointer is NULL");
 		return false;
 	}
@@ -129,14 +130,14 @@ static bool usable(struct ob_header *header, const char *what, uint64_t caller)
 		signature == OB_ALIVE || signature == OB_DYING || signature == OB_DEAD
 			? "the object is already deleted: its last reference was given back before"
 			: "this is not the address of an object";
-	vf_report(VF_ObjectReference, what, caller, (uint64_t)(header + 1), "%s", state);
+	vf_report(VF_ObjectReference, what, vf_caller(from), (uint64_t)(header + 1), "%s", state);
 	return false;
 }
 
 void ob_reference(void *body)
 {
 	struct ob_header *header = ob_header_of(body);
-	if (usable(header, "ObReferenceObject", VF_CALLER()))
+	if (usable(header, "ObReferenceObject", __builtin_return_address(0)))
 		atomic_fetch_add_explicit(&header->references, 1, memory_order_relaxed);
 }
 
@@ -154,18 +155,18 @@ bool ob_reference_try(void *body)
 }
 
 /* Returns the count that is left. */
-static int64_t dereference(struct ob_header *header, uint64_t caller)
+static int64_t dereference(struct ob_header *header, void *from)
 {
 	int64_t left;
-	if (!usable(header, "ObDereferenceObject", caller))
+	if (!usable(header, "ObDereferenceObject", from))
 		return 0;
 	left = atomic_fetch_sub_explicit(&header->references, 1, memory_order_acq_rel) - 1;
 	if (left > 0)
 		return left;
 	if (left < 0) {
 		/* Two threads gave back the same reference at once. */
-		vf_report(VF_ObjectReference, "ObDereferenceObject", caller, (uint64_t)(header + 1),
-			  "the reference count dropped to %I64d", left);
+		vf_report(VF_ObjectReference, "ObDereferenceObject", vf_caller(from),
+			  (uint64_t)(header + 1), "the reference count dropped to %I64d", left);
 		return 0;
 	}
 	atomic_store_explicit(&header->signature, OB_DYING, memory_order_release);
@@ -178,7 +179,7 @@ static int64_t dereference(struct ob_header *header, uint64_t caller)
 
 void ob_dereference(void *body)
 {
-	dereference(ob_header_of(body), VF_CALLER());
+	dereference(ob_header_of(body), __builtin_return_address(0));
 }
 
 POBJECT_TYPE ob_type(const void *body)
@@ -202,7 +203,7 @@ int32_t ob_handle_count(const void *body)
 LONG_PTR NTAPI ObfReferenceObject(PVOID Object)
 {
 	struct ob_header *header = ob_header_of(Object);
-	if (!usable(header, "ObReferenceObject", VF_CALLER()))
+	if (!usable(header, "ObReferenceObject", __builtin_return_address(0)))
 		return 0;
 	return atomic_fetch_add_explicit(&header->references, 1, memory_order_relaxed) + 1;
 }
@@ -211,7 +212,7 @@ LONG_PTR NTAPI ObfReferenceObjectWithTag(PVOID Object, ULONG Tag)
 {
 	(void)Tag;
 	struct ob_header *header = ob_header_of(Object);
-	if (!usable(header, "ObReferenceObjectWithTag", VF_CALLER()))
+	if (!usable(header, "ObReferenceObjectWithTag", __builtin_return_address(0)))
 		return 0;
 	return atomic_fetch_add_explicit(&header->references, 1, memory_order_relaxed) + 1;
 }
@@ -220,13 +221,13 @@ LONG_PTR NTAPI ObfReferenceObjectWithTag(PVOID Object, ULONG Tag)
  * debugging. */
 LONG_PTR NTAPI ObfDereferenceObject(PVOID Object)
 {
-	return dereference(ob_header_of(Object), VF_CALLER());
+	return dereference(ob_header_of(Object), __builtin_return_address(0));
 }
 
 LONG_PTR NTAPI ObfDereferenceObjectWithTag(PVOID Object, ULONG Tag)
 {
 	(void)Tag;
-	return dereference(ob_header_of(Object), VF_CALLER());
+	return dereference(ob_header_of(Object), __builtin_return_address(0));
 }
 
 /* As ObDereferenceObject, but never destroys on the caller's stack: legal under locks that a
@@ -234,7 +235,7 @@ LONG_PTR NTAPI ObfDereferenceObjectWithTag(PVOID Object, ULONG Tag)
 VOID NTAPI ObDereferenceObjectDeferDelete(PVOID Object)
 {
 	struct ob_header *header = ob_header_of(Object);
-	if (!usable(header, "ObDereferenceObjectDeferDelete", VF_CALLER()))
+	if (!usable(header, "ObDereferenceObjectDeferDelete", __builtin_return_address(0)))
 		return;
 	if (atomic_fetch_sub_explicit(&header->references, 1, memory_order_acq_rel) == 1) {
 		atomic_store_explicit(&header->signature, OB_DYING, memory_order_release);
@@ -257,7 +258,7 @@ NTSTATUS NTAPI ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAcces
 {
 	struct ob_header *header = ob_header_of(Object);
 	(void)DesiredAccess;
-	if (!usable(header, "ObReferenceObjectByPointer", VF_CALLER()))
+	if (!usable(header, "ObReferenceObjectByPointer", __builtin_return_address(0)))
 		return STATUS_INVALID_PARAMETER;
 	if (ObjectType ? header->type != ObjectType : AccessMode != KernelMode)
 		return STATUS_OBJECT_TYPE_MISMATCH;

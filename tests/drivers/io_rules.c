@@ -79,6 +79,13 @@ static NTSTATUS NTAPI keep(PDEVICE_OBJECT target, PIRP request, PVOID context)
 	return STATUS_MORE_PROCESSING_REQUIRED;
 }
 
+static NTSTATUS NTAPI notified(PVOID structure, PVOID context)
+{
+	UNREFERENCED_PARAMETER(structure);
+	UNREFERENCED_PARAMETER(context);
+	return STATUS_SUCCESS;
+}
+
 static VOID NTAPI work(PDEVICE_OBJECT target, PVOID context)
 {
 	UNREFERENCED_PARAMETER(target);
@@ -133,6 +140,25 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		KeRaiseIrql(DISPATCH_LEVEL, &old);
 		IoDeleteDevice(other);
 		KeLowerIrql(old);
+	}
+	if (CASE == 21 || CASE == 22) {
+		static const GUID class = {1, 2, 3, {4}};
+		PVOID notification;
+		IoRegisterPlugPlayNotification(EventCategoryDeviceInterfaceChange, 0,
+					       (PVOID) & class, driver, notified, NULL,
+					       &notification);
+		if (CASE == 21) { /* left by a DriverEntry that fails */
+			unload(driver);
+			return STATUS_CANCELLED;
+		}
+		IoUnregisterPlugPlayNotification(notification);
+		IoUnregisterPlugPlayNotification(notification);
+	}
+	if (CASE == 23) { /* its own device stays open */
+		PFILE_OBJECT file;
+		PDEVICE_OBJECT found;
+		device->Flags &= ~DO_DEVICE_INITIALIZING;
+		IoGetDeviceObjectPointer(&name, FILE_READ_DATA, &file, &found);
 	}
 	CHECK(TRUE, "the driver goes on");
 	return check_result();
