@@ -115,6 +115,8 @@ NTSTATUS mm_mdl_lock(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, u
 
 void mm_mdl_unlock(PMDL mdl)
 {
+	if (mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA)
+		mm_mdl_unmap(mdl);
 	size_t pages = mm_mdl_pages(mdl);
 	for (size_t i = 0; i < pages; i++)
 		mm_page_unlock((char *)mdl->StartVa + i * PAGE_SIZE);
@@ -204,7 +206,7 @@ static char *address_of_pages(const MDL *mdl)
 	return base ? base + mdl->ByteOffset : NULL;
 }
 
-static void *map(PMDL mdl, uint64_t caller, const char *ddi)
+void *mm_mdl_map(PMDL mdl, uint64_t caller, const char *ddi)
 {
 	CSHORT described = MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_SOURCE_IS_NONPAGED_POOL;
 	if (vf_on() &&
@@ -241,14 +243,14 @@ PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList, KPROCESSOR_M
 	(void)Priority;
 	if (AccessMode != KernelMode)
 		ExRaiseStatus(STATUS_NOT_SUPPORTED);
-	return map(MemoryDescriptorList, VF_CALLER(), __func__);
+	return mm_mdl_map(MemoryDescriptorList, VF_CALLER(), __func__);
 }
 
 PVOID NTAPI MmMapLockedPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode)
 {
 	if (AccessMode != KernelMode)
 		ExRaiseStatus(STATUS_NOT_SUPPORTED);
-	return map(MemoryDescriptorList, VF_CALLER(), __func__);
+	return mm_mdl_map(MemoryDescriptorList, VF_CALLER(), __func__);
 }
 
 /* IRQL <= DISPATCH_LEVEL. (PLT-53) */
@@ -264,5 +266,5 @@ VOID NTAPI MmUnmapLockedPages(PVOID BaseAddress, PMDL MemoryDescriptorList)
 			       "unmaps the MDL %p from %p, where it is not mapped (flags 0x%04x)",
 			       mdl, BaseAddress, (USHORT)mdl->MdlFlags);
 	if (mapped)
-		mdl->MdlFlags &= (CSHORT) ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED);
+		mm_mdl_unmap(mdl);
 }

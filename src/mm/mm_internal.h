@@ -34,5 +34,12 @@ size_t mm_mdl_pages(const MDL *mdl);
 PMDL mm_mdl_allocate(const void *address, size_t length, uint64_t caller);
 /* Write the page frame numbers of the range. */
 void mm_mdl_fill(PMDL mdl);
+/* Map it: the address; 0: its pages do not lie one behind the other, or are not locked. */
+void *mm_mdl_map(PMDL mdl, uint64_t caller, const char *ddi);
+/* It is mapped: not any more, and its pages can be read and written again. */
+void mm_mdl_unmap(PMDL mdl);
+/* In MdlFlags, a bit without documented meaning for drivers: MmProtectMdlSystemAddress changed the
+ * pages. */
+#define MM_MDL_PROTECTED MDL_INTERNAL
 /* One lock less on the page of `address`. */
 void mm_page_unlock(void *address);

@@ -139,6 +139,44 @@ CHECK_HELPER void pages(void)
 	      "MmAllocateContiguousMemory in the first page");
 }
 
+static __attribute__((noinline, unused)) void poke(volatile UCHAR *address)
+{
+	*address = 1;
+}
+
+CHECK_HELPER void mappings(void)
+{
+	NTSTATUS volatile status = 0;
+	PMDL mdl = IoAllocateMdl(nonpaged, 2 * PAGE_SIZE, FALSE, FALSE, NULL);
+	MmProbeAndLockPages(mdl, KernelMode, IoModifyAccess);
+	PVOID reserved = MmAllocateMappingAddress(4 * PAGE_SIZE, TAG);
+	PUCHAR mapped = MmMapLockedPagesWithReservedMapping(reserved, TAG, mdl, MmCached);
+	CHECK(reserved && mapped, "MmMapLockedPagesWithReservedMapping");
+	mapped[PAGE_SIZE] = 99;
+	CHECK(nonpaged[PAGE_SIZE] == 99, "the mapping is the memory");
+	MmUnmapReservedMapping(reserved, TAG, mdl);
+	CHECK(!(mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA), "MmUnmapReservedMapping");
+	MmFreeMappingAddress(reserved, TAG);
+
+	CHECK(MmProtectMdlSystemAddress(mdl, PAGE_READONLY) == STATUS_NOT_MAPPED_VIEW,
+	      "nothing to protect");
+	mapped = MmGetSystemAddressForMdlSafe(mdl, NormalPagePriority);
+	CHECK(MmProtectMdlSystemAddress(mdl, 0x1000) == STATUS_INVALID_PAGE_PROTECTION,
+	      "not a protection");
+	CHECK(MmProtectMdlSystemAddress(mdl, PAGE_READONLY) == STATUS_SUCCESS,
+	      "MmProtectMdlSystemAddress");
+	__try {
+		poke(mapped);
+	} __except (EXCEPTION_EXECUTE_HANDLER) {
+		status = GetExceptionCode();
+	}
+	CHECK(status == STATUS_ACCESS_VIOLATION, "a read-only mapping cannot be written");
+	MmUnlockPages(mdl);
+	poke(nonpaged);
+	CHECK(nonpaged[0] == 1, "after the unlock the memory can");
+	IoFreeMdl(mdl);
+}
+
 static __attribute__((noinline, unused)) void probe(PVOID address, SIZE_T length, ULONG alignment,
 						    BOOLEAN write)
 {
@@ -338,6 +376,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	fields();
 	locking();
 	pages();
+	mappings();
 	probes();
 	memory();
 #endif
