@@ -50,7 +50,10 @@ static void use_alternate_stack(void)
 
 static void tgkill_to(pid_t thread)
 {
-	syscall(SYS_tgkill, getpid(), thread, SIGWINCH);
+	static pid_t process;
+	if (!process)
+		process = getpid();
+	syscall(SYS_tgkill, process, thread, SIGWINCH);
 }
 
 double baseline_tgkill_self(unsigned count)
@@ -130,6 +133,7 @@ call_last(void *context, unsigned char handled_before)
 double baseline_array_call(unsigned count)
 {
 	static callback volatile calls[64];
+	pid_t self = gettid();
 	for (int i = 0; i < 64; i++)
 		calls[i] = i == 0 ? call_first : i == 63 ? call_last : call_empty;
 	uint64_t sum = 0, begin_ns = bench_now(), begin = __builtin_ia32_rdtsc();
@@ -139,7 +143,7 @@ double baseline_array_call(unsigned count)
 			any |= calls[i](NULL, any);
 		sum += last_tick - first_tick;
 		/* As far apart as NMIs are, so that both measure warm code and a cold pipeline. */
-		tgkill_to(gettid());
+		tgkill_to(self);
 	}
 	double ns_per_tick =
 		(double)(bench_now() - begin_ns) / (double)(__builtin_ia32_rdtsc() - begin);
