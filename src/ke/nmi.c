@@ -34,20 +34,25 @@ static void nmi_grace(void);
 
 static struct ke_registry nmi_callbacks = {.name = "NMI", .family = 1, .grace = nmi_grace};
 
-/* Wait for the dispatches that run now, on each processor, without stopping any. */
+/*
+ * Wait for the dispatches that run now, on each processor, without stopping any. All sequences are
+ * read first: what ends on the others while one is waited for need not be waited for again.
+ */
 static void nmi_grace(void)
 {
+	uint32_t sequences[KE_MAXIMUM_PROCESSORS];
 	uint32_t count = atomic_load_explicit(&ke_processor_count, memory_order_acquire);
+	for (uint32_t i = 0; i < count; i++)
+		sequences[i] = atomic_load(&ke_processors[i]->nmi_sequence);
 	for (uint32_t i = 0; i < count; i++) {
 		struct ke_processor *p = ke_processors[i];
-		uint32_t sequence = atomic_load(&p->nmi_sequence);
-		if (!(sequence & 1))
+		if (!(sequences[i] & 1))
 			continue;
 		/* Pairs with the end of a dispatch: it changes the sequence, then looks for
 		 * waiters. */
 		atomic_fetch_add(&p->nmi_waiters, 1);
-		while (atomic_load(&p->nmi_sequence) == sequence)
-			port_wait(&p->nmi_sequence, sequence);
+		while (atomic_load(&p->nmi_sequence) == sequences[i])
+			port_wait(&p->nmi_sequence, sequences[i]);
 		atomic_fetch_sub(&p->nmi_waiters, 1);
 	}
 }
