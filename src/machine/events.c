@@ -224,8 +224,25 @@ enum ketch_outcome ketch_wait(uint32_t ms)
 	return KETCH_OK;
 }
 
+static void run_shutdown(struct ke_command *command)
+{
+	(void)command;
+	io_shutdown();
+}
+
+static bool shutdown_done(void *command)
+{
+	return atomic_load(&((struct ke_command *)command)->done);
+}
+
 void ketch_halt(void)
 {
+	static struct ke_command shutdown = {.run = run_shutdown};
+	/* Drivers that stay are told (IRP_MJ_SHUTDOWN); ketch_message keeps what it says. */
+	if (atomic_load(&ke_machine_stopped) == KE_RUNNING) {
+		ke_command_post(&shutdown);
+		machine_wait(shutdown_done, &shutdown, 1000000000u);
+	}
 	if (ke_machine_claim_stop(KE_STOP_HALT))
 		ke_machine_freeze(1000000000u);
 	port_console_flush();
