@@ -63,6 +63,9 @@ struct ex_block {
 	uint64_t size; /* as asked for */
 	uint64_t caller, freed_by;
 };
+/* Of blocks that others may take or free meanwhile, for reports: each field by itself is whole. */
+#define EX_BLOCK_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define EX_BLOCK_SET(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 _Static_assert(sizeof(struct ex_block) * EX_PAGE_BLOCKS == PAGE_SIZE, "block records of a page");
 
 struct ex_arena {

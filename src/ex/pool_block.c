@@ -118,9 +118,9 @@ static void *allocate_small(const struct ex_request *request)
 	char *base = ex_slab_take(request->heap, class, &record, &recycled);
 	if (base) {
 		former_tag = record->tag;
-		record->tag = request->tag;
-		record->size = request->size;
-		record->caller = request->caller;
+		EX_BLOCK_SET(record->tag, request->tag);
+		EX_BLOCK_SET(record->size, request->size);
+		EX_BLOCK_SET(record->caller, request->caller);
 		record->tail = vf_on();
 		atomic_store_explicit(&record->state, EX_BLOCK_LIVE, memory_order_release);
 		ex_pool_account(1, request->size);
@@ -194,7 +194,7 @@ static bool end_life(struct ex_block *block, uint64_t caller)
 	if (!atomic_compare_exchange_strong_explicit(&block->state, &live, EX_BLOCK_FREED,
 						     memory_order_acq_rel, memory_order_relaxed))
 		return false;
-	block->freed_by = caller;
+	EX_BLOCK_SET(block->freed_by, caller);
 	return true;
 }
 
@@ -283,11 +283,11 @@ void ex_free(void *block)
 static void describe(const struct ex_place *place, struct ex_pool_block *block)
 {
 	block->base = place->base;
-	block->size = place->block->size;
-	block->tag = place->block->tag;
+	block->size = EX_BLOCK_GET(place->block->size);
+	block->tag = EX_BLOCK_GET(place->block->tag);
 	block->paged = place->arena == &ex_arenas[EX_ARENA_PAGED];
-	block->caller = place->block->caller;
-	block->freed_by = place->block->freed_by;
+	block->caller = EX_BLOCK_GET(place->block->caller);
+	block->freed_by = EX_BLOCK_GET(place->block->freed_by);
 }
 
 enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block)
@@ -298,8 +298,10 @@ enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block)
 		return EX_POOL_NOT;
 	if (!ex_place_find(address, &place))
 		return EX_POOL_FREE;
+	/* First the state: what a live block says of itself is not older than that life. */
+	uint8_t state = atomic_load_explicit(&place.block->state, memory_order_acquire);
 	describe(&place, block);
-	if (atomic_load_explicit(&place.block->state, memory_order_acquire) != EX_BLOCK_LIVE)
+	if (state != EX_BLOCK_LIVE)
 		return EX_POOL_FREE;
 	return block->paged ? EX_POOL_PAGED : EX_POOL_NONPAGED;
 }

@@ -77,7 +77,8 @@ void ex_check_recycled(const struct ex_place *place, ULONG former_tag)
 	if (i == place->room)
 		return;
 	struct tag_text tag = tag_text(former_tag);
-	vf_report(VF_PoolUsedAfterFree, NULL, place->block->freed_by, (uint64_t)place->base,
+	vf_report(VF_PoolUsedAfterFree, NULL, EX_BLOCK_GET(place->block->freed_by),
+		  (uint64_t)place->base,
 		  "freed the block %p (tag '%s'), and byte %I64u of it was written afterwards (now "
 		  "%02x)",
 		  place->base, tag.text, (uint64_t)i, bytes[i]);
@@ -153,7 +154,7 @@ static void report_bad_free(const void *address, const struct ex_place *place, u
 	char where[80];
 	if (state == EX_BLOCK_FREED && place->start) {
 		uint64_t parameters[3] = {0, (uint64_t)address, 0};
-		vf_address_where(place->block->freed_by, where, sizeof(where));
+		vf_address_where(EX_BLOCK_GET(place->block->freed_by), where, sizeof(where));
 		vf_report_with(VF_PoolDoubleFree, ddi, caller, (uint64_t)address, parameters,
 			       "frees the block %p (tag '%s') again; it was freed at %s", address,
 			       tag_text(place->block->tag).text, where);

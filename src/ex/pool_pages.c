@@ -193,9 +193,9 @@ void *ex_run_allocate(struct ex_arena *arena, size_t size, unsigned protection, 
 		return NULL;
 	}
 	struct ex_block *block = &arena->blocks[(size_t)first * EX_PAGE_BLOCKS];
-	block->tag = tag;
-	block->size = size;
-	block->caller = caller;
+	EX_BLOCK_SET(block->tag, tag);
+	EX_BLOCK_SET(block->size, size);
+	EX_BLOCK_SET(block->caller, caller);
 	block->tail = false;
 	atomic_store_explicit(&block->state, EX_BLOCK_LIVE, memory_order_release);
 	describe_run(arena, first, pages);

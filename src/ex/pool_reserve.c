@@ -49,9 +49,9 @@ void *ex_reserve_take(const struct ex_request *request)
 	char *base = reserve_base + (size_t)__builtin_ctz(bit) * PAGE_SIZE;
 	struct ex_block *block =
 		&arena->blocks[(size_t)ex_page_number(arena, base) * EX_PAGE_BLOCKS];
-	block->tag = request->tag;
-	block->size = request->size;
-	block->caller = request->caller;
+	EX_BLOCK_SET(block->tag, request->tag);
+	EX_BLOCK_SET(block->size, request->size);
+	EX_BLOCK_SET(block->caller, request->caller);
 	block->tail = false;
 	atomic_store_explicit(&block->state, EX_BLOCK_LIVE, memory_order_release);
 	memset(base, request->zero ? 0 : EX_FILL_FRESH, PAGE_SIZE);

@@ -27,8 +27,8 @@ LONG NTAPI KeSetEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
 		vf_report(VF_IrqlKeSetEvent, "KeSetEvent", VF_CALLER(), (uint64_t)Event,
 			  "KeSetEvent with Wait TRUE at IRQL %u", ke_irql());
 	KIRQL old = ke_dispatcher_lock();
-	LONG before = Event->Header.SignalState;
-	Event->Header.SignalState = 1;
+	LONG before = ke_state(&Event->Header);
+	ke_state_set(&Event->Header, 1);
 	if (!before)
 		ke_object_signal(&Event->Header, Increment);
 	ke_wait_next(old, Wait);
@@ -45,8 +45,8 @@ VOID NTAPI KeClearEvent(PRKEVENT Event)
 LONG NTAPI KeResetEvent(PRKEVENT Event)
 {
 	KIRQL old = ke_dispatcher_lock();
-	LONG before = Event->Header.SignalState;
-	Event->Header.SignalState = 0;
+	LONG before = ke_state(&Event->Header);
+	ke_state_set(&Event->Header, 0);
 	ke_dispatcher_unlock(old);
 	return before;
 }
@@ -56,11 +56,11 @@ LONG NTAPI KeResetEvent(PRKEVENT Event)
 LONG NTAPI KePulseEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
 {
 	KIRQL old = ke_dispatcher_lock();
-	LONG before = Event->Header.SignalState;
-	Event->Header.SignalState = 1;
+	LONG before = ke_state(&Event->Header);
+	ke_state_set(&Event->Header, 1);
 	if (!before)
 		ke_object_signal(&Event->Header, Increment);
-	Event->Header.SignalState = 0;
+	ke_state_set(&Event->Header, 0);
 	ke_wait_next(old, Wait);
 	return before;
 }
@@ -68,5 +68,5 @@ LONG NTAPI KePulseEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
 /* The state: non-zero if signalled. IRQL <= DISPATCH_LEVEL. Source: PLT-26. */
 LONG NTAPI KeReadStateEvent(PRKEVENT Event)
 {
-	return __atomic_load_n(&Event->Header.SignalState, __ATOMIC_SEQ_CST);
+	return ke_state(&Event->Header);
 }

@@ -43,6 +43,18 @@ bool ke_processor_run(struct ke_processor *processor, PKTHREAD thread, void (*st
 extern _Atomic uint32_t ke_ready_count;
 extern _Atomic uint64_t ke_idle_mask[KE_MAXIMUM_GROUPS];
 
+/* SignalState changes under the dispatcher lock (KeClearEvent aside) and is read without it by
+ * KeReadState*. */
+static inline void ke_state_set(DISPATCHER_HEADER *object, LONG state)
+{
+	__atomic_store_n(&object->SignalState, state, __ATOMIC_RELEASE);
+}
+
+static inline LONG ke_state(const DISPATCHER_HEADER *object)
+{
+	return __atomic_load_n(&object->SignalState, __ATOMIC_ACQUIRE);
+}
+
 /* timer.c; with the dispatcher lock held */
 void ke_timer_insert(KTIMER *timer, LARGE_INTEGER due);
 bool ke_timer_remove(KTIMER *timer);

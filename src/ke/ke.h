@@ -157,9 +157,9 @@ struct ke_processor {
 	uint8_t legacy_number; /* 184: number, read as a word */
 	uint8_t pad185;        /* 185: 0 */
 	uint8_t pad186[2];
-	PKTHREAD current; /* 188 */
-	PKTHREAD next;    /* 190: standby; dispatcher lock */
-	PKTHREAD idle;    /* 198 */
+	PKTHREAD current;       /* 188 */
+	_Atomic(PKTHREAD) next; /* 190: standby; changes under the dispatcher lock */
+	PKTHREAD idle;          /* 198 */
 	uint8_t pad1a0[4];
 	ULONG prcb_number; /* 1A4 */
 
@@ -168,7 +168,7 @@ struct ke_processor {
 	PROCESSOR_NUMBER number;      /* group and number, fixed */
 	_Atomic bool active;          /* counts and masks include it */
 	volatile bool interrupts_off; /* cli */
-	bool resched;                 /* dispatcher lock: look at the ready queues */
+	_Atomic bool resched;         /* look at the ready queues; set under the dispatcher lock */
 	_Atomic bool tick;            /* set by the clock device: a quantum tick has passed */
 	bool quantum_end;             /* own */
 	PKTHREAD gone;                /* dispatcher lock: ended here, its object not yet released */

@@ -34,7 +34,7 @@ static void disown(KMUTANT *mutex)
 	RemoveEntryList(&mutex->MutantListEntry);
 	mutex->OwnerThread->kernel_apc_disable += mutex->ApcDisable;
 	mutex->OwnerThread = NULL;
-	mutex->Header.SignalState = 1;
+	ke_state_set(&mutex->Header, 1);
 	ke_object_signal(&mutex->Header, MUTANT_INCREMENT);
 }
 
@@ -58,12 +58,12 @@ LONG NTAPI KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait)
 				  thread, owner);
 		ExRaiseStatus(status);
 	}
-	LONG before = Mutex->Header.SignalState;
+	LONG before = ke_state(&Mutex->Header);
 	bool free = before == 0;
 	if (free)
 		disown(Mutex);
 	else
-		Mutex->Header.SignalState = before + 1;
+		ke_state_set(&Mutex->Header, before + 1);
 	bool deliver = free && Mutex->ApcDisable && thread->kernel_apc_disable == 0 &&
 		       atomic_load_explicit(&thread->apc_pending, memory_order_relaxed);
 	if (deliver)
@@ -76,7 +76,7 @@ LONG NTAPI KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait)
 /* The state: 1 free, else owned. IRQL <= DISPATCH_LEVEL. PLT-30. */
 LONG NTAPI KeReadStateMutex(PRKMUTEX Mutex)
 {
-	return __atomic_load_n(&Mutex->Header.SignalState, __ATOMIC_ACQUIRE);
+	return ke_state(&Mutex->Header);
 }
 
 void ke_mutants_abandon(PKTHREAD thread)

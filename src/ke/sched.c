@@ -88,11 +88,22 @@ static PKTHREAD queue_take(const struct ke_processor *p, int floor)
 	return NULL;
 }
 
+/* `next` changes under the dispatcher lock; its own processor glances at it without. */
+static PKTHREAD next_of(struct ke_processor *p)
+{
+	return atomic_load_explicit(&p->next, memory_order_relaxed);
+}
+
+static void next_set(struct ke_processor *p, PKTHREAD thread)
+{
+	atomic_store_explicit(&p->next, thread, memory_order_relaxed);
+}
+
 static void standby(struct ke_processor *p, PKTHREAD thread)
 {
 	thread->State = KE_THREAD_STANDBY;
 	thread->processor = p;
-	p->next = thread;
+	next_set(p, thread);
 	atomic_fetch_and(&ke_idle_mask[p->number.Group], ~bit_of(p));
 	if (p == ke_this())
 		atomic_fetch_or(&p->port.pending,
@@ -122,7 +133,7 @@ static struct ke_processor *pick_weaker(PKTHREAD thread)
 			ke_processor_find(thread->affinity.Group, (UCHAR)__builtin_ctzll(mask));
 		if (!p || !atomic_load(&p->active))
 			continue;
-		PKTHREAD runs = p->next ? p->next : p->current;
+		PKTHREAD runs = next_of(p) ? next_of(p) : p->current;
 		int priority = runs == p->idle ? -1 : runs->priority;
 		if (priority < lowest) {
 			lowest = priority;
@@ -141,7 +152,7 @@ static void make_ready(PKTHREAD thread, bool front)
 		queue_insert(thread, front);
 		return;
 	}
-	PKTHREAD displaced = p->next;
+	PKTHREAD displaced = next_of(p);
 	standby(p, thread);
 	if (displaced)
 		make_ready(displaced, true);
@@ -183,8 +194,8 @@ static void first_begin(void *argument)
 
 static PKTHREAD pick_next(struct ke_processor *self)
 {
-	PKTHREAD next = self->next;
-	self->next = NULL;
+	PKTHREAD next = next_of(self);
+	next_set(self, NULL);
 	if (!next)
 		next = queue_take(self, 0);
 	if (!next) {
@@ -228,26 +239,28 @@ void ke_dispatch_interrupt(void)
 	struct ke_processor *self = ke_this();
 	ke_dpc_run(self);
 	ke_timers_expire();
-	if (!self->next && !self->quantum_end && !self->resched)
-		return;
+	if (!next_of(self) && !self->quantum_end &&
+	    !atomic_load_explicit(&self->resched, memory_order_relaxed))
+		return; /* what is set later comes with an interrupt */
 	ke_lock_acquire(&dispatcher);
 	PKTHREAD current = self->current;
 	bool expired = self->quantum_end;
-	self->quantum_end = self->resched = false;
+	self->quantum_end = false;
+	atomic_store_explicit(&self->resched, false, memory_order_relaxed);
 	if (current != self->idle) {
 		if (expired && current->priority > current->base_priority)
 			current->priority--; /* a boost decays */
 		int floor = expired ? current->priority : current->priority + 1;
 		bool must_leave = !allowed(current, self);
-		if (!self->next)
-			self->next = queue_take(self, must_leave ? 0 : floor);
-		if (self->next || must_leave) {
+		if (!next_of(self))
+			next_set(self, queue_take(self, must_leave ? 0 : floor));
+		if (next_of(self) || must_leave) {
 			make_ready(current, !expired);
 			ke_switch_away();
 		} else {
 			current->quantum = QUANTUM_TICKS;
 		}
-	} else if (self->next) {
+	} else if (next_of(self)) {
 		ke_switch_away();
 	}
 	release();
@@ -280,14 +293,14 @@ void ke_thread_requeue(PKTHREAD thread)
 		make_ready(thread, false);
 		break;
 	case KE_THREAD_STANDBY:
-		if (p->next == thread)
-			p->next = NULL;
+		if (next_of(p) == thread)
+			next_set(p, NULL);
 		make_ready(thread, false);
-		if (!p->next && p->current == p->idle)
+		if (!next_of(p) && p->current == p->idle)
 			atomic_fetch_or(&ke_idle_mask[p->number.Group], bit_of(p));
 		break;
 	case KE_THREAD_RUNNING:
-		p->resched = true;
+		atomic_store_explicit(&p->resched, true, memory_order_relaxed);
 		if (p == ke_this())
 			atomic_fetch_or(&p->port.pending, 1u << DISPATCH_LEVEL);
 		else

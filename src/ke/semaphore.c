@@ -26,7 +26,7 @@ LONG NTAPI KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG 
 			      BOOLEAN Wait)
 {
 	KIRQL old = ke_dispatcher_lock();
-	LONG before = Semaphore->Header.SignalState;
+	LONG before = ke_state(&Semaphore->Header);
 	int64_t after = (int64_t)before + Adjustment;
 	if (after > Semaphore->Limit || after < before) {
 		ke_dispatcher_unlock(old);
@@ -37,7 +37,7 @@ LONG NTAPI KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG 
 				  Adjustment, before, Semaphore->Limit);
 		ExRaiseStatus(STATUS_SEMAPHORE_LIMIT_EXCEEDED);
 	}
-	Semaphore->Header.SignalState = (LONG)after;
+	ke_state_set(&Semaphore->Header, (LONG)after);
 	if (before == 0)
 		ke_object_signal(&Semaphore->Header, Increment);
 	ke_wait_next(old, Wait);
@@ -47,5 +47,5 @@ LONG NTAPI KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG 
 /* The count. IRQL <= DISPATCH_LEVEL. */
 LONG NTAPI KeReadStateSemaphore(PRKSEMAPHORE Semaphore)
 {
-	return __atomic_load_n(&Semaphore->Header.SignalState, __ATOMIC_ACQUIRE);
+	return ke_state(&Semaphore->Header);
 }

@@ -52,7 +52,7 @@ void ke_thread_exit(NTSTATUS status)
 	ke_apc_rundown();
 	ke_dispatcher_lock();
 	ke_mutants_abandon(thread);
-	thread->Header.SignalState = 1;
+	ke_state_set(&thread->Header, 1);
 	ke_object_signal(&thread->Header, 0);
 	thread->State = KE_THREAD_TERMINATED;
 	ke_switch_away();

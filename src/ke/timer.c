@@ -83,7 +83,7 @@ static void expire(KTIMER *timer, uint64_t now)
 		ke_timer_insert(timer, due);
 	}
 	PKDPC dpc = timer->Dpc;
-	timer->Header.SignalState = 1;
+	ke_state_set(&timer->Header, 1);
 	ke_object_signal(&timer->Header, 0);
 	if (dpc) {
 		uint64_t system = port_time_system();
@@ -189,7 +189,7 @@ BOOLEAN NTAPI KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PK
 	}
 	KIRQL old = ke_dispatcher_lock();
 	bool was_set = ke_timer_remove(Timer);
-	Timer->Header.SignalState = 0;
+	ke_state_set(&Timer->Header, 0);
 	Timer->Period = (ULONG)(Period > 0 ? Period : 0);
 	Timer->Dpc = Dpc;
 	ke_timer_insert(Timer, due);
@@ -217,5 +217,5 @@ BOOLEAN NTAPI KeCancelTimer(PKTIMER Timer)
 /* TRUE if the timer is signalled. IRQL <= DISPATCH_LEVEL. Source: PLT-38. */
 BOOLEAN NTAPI KeReadStateTimer(PKTIMER Timer)
 {
-	return __atomic_load_n(&Timer->Header.SignalState, __ATOMIC_SEQ_CST) != 0;
+	return ke_state(&Timer->Header) != 0;
 }

@@ -21,7 +21,7 @@ static KMUTANT *mutant_of(DISPATCHER_HEADER *object)
 
 static bool is_signalled(const DISPATCHER_HEADER *object, PKTHREAD thread)
 {
-	if (object->SignalState > 0)
+	if (ke_state(object) > 0)
 		return true;
 	return object->Type == KE_MUTANT &&
 	       mutant_of((DISPATCHER_HEADER *)object)->OwnerThread == thread;
@@ -34,13 +34,14 @@ static NTSTATUS consume(DISPATCHER_HEADER *object, PKTHREAD thread)
 	switch (object->Type) {
 	case KE_EVENT_SYNCHRONIZATION:
 	case KE_TIMER_SYNCHRONIZATION:
-		object->SignalState = 0;
+		ke_state_set(object, 0);
 		break;
 	case KE_SEMAPHORE:
-		object->SignalState--;
+		ke_state_set(object, ke_state(object) - 1);
 		break;
 	case KE_MUTANT:
-		if (--object->SignalState == 0) {
+		ke_state_set(object, ke_state(object) - 1);
+		if (ke_state(object) == 0) {
 			KMUTANT *mutant = mutant_of(object);
 			bool abandoned = mutant->Abandoned;
 			mutant->OwnerThread = thread;
@@ -108,7 +109,7 @@ static NTSTATUS consume_all(PKTHREAD thread, const struct ke_wait_block *blocks,
 void ke_object_signal(DISPATCHER_HEADER *object, KPRIORITY increment)
 {
 	LIST_ENTRY *entry = object->WaitListHead.Flink;
-	while (entry != &object->WaitListHead && object->SignalState > 0) {
+	while (entry != &object->WaitListHead && ke_state(object) > 0) {
 		struct ke_wait_block *block = CONTAINING_RECORD(entry, struct ke_wait_block, entry);
 		PKTHREAD thread = block->thread;
 		NTSTATUS status;
@@ -189,7 +190,7 @@ static void enqueue(struct wait *w)
 						.object = &thread->wait_timer.Header,
 						.key = STATUS_TIMEOUT,
 						.linked = 1};
-		thread->wait_timer.Header.SignalState = 0;
+		ke_state_set(&thread->wait_timer.Header, 0);
 		InsertTailList(&thread->wait_timer.Header.WaitListHead, &block->entry);
 		ke_timer_insert(&thread->wait_timer, w->due);
 	}

@@ -74,6 +74,7 @@ NTSTATUS ps_process_create(const char *image_name, PKPROCESS parent, PKPROCESS *
 
 NTSTATUS ps_initialize(void)
 {
+	ps_threads_initialize();
 	NTSTATUS status = ps_process_create("System", 0, &ps_system_process);
 	PsInitialSystemProcess = (PEPROCESS)ps_system_process;
 	return status;

@@ -19,6 +19,9 @@ void ps_id_remove(HANDLE id);
 /* The object of that type, referenced; 0: none. */
 void *ps_id_find(HANDLE id, POBJECT_TYPE type);
 
+/* At boot, before there are threads. */
+void ps_threads_initialize(void);
+
 enum ps_notify_kind {
 	PS_NOTIFY_PROCESS,
 	PS_NOTIFY_PROCESS_EX,

@@ -79,6 +79,11 @@ static void gone(PKTHREAD thread)
 	ob_dereference(thread);
 }
 
+void ps_threads_initialize(void)
+{
+	ke_thread_gone = gone;
+}
+
 /* A thread that will run start(context); `address`: the driver's routine. On success the caller has
  * a reference. */
 static NTSTATUS create(struct ldr_image *owner, void (*start)(void *), void *context,
@@ -88,7 +93,6 @@ static NTSTATUS create(struct ldr_image *owner, void (*start)(void *), void *con
 	NTSTATUS status = ps_thread_allocate(&thread);
 	if (!NT_SUCCESS(status))
 		return status;
-	ke_thread_gone = gone;
 	status = ke_thread_initialize(thread, start, context);
 	if (!NT_SUCCESS(status)) {
 		ob_dereference(thread);

@@ -12,6 +12,9 @@
  * atomic operation. A thread without a baton therefore sends the signals of latched NMIs and
  * pending interrupts again until somebody has taken them.
  *
+ * A signal also ends a sleep in the host (no SA_RESTART), so that the sleeper comes by an atomic
+ * operation.
+ *
  * Put-off handlers are called with all signals blocked; `late` gives them the mask that the kernel
  * would have given.
  *
@@ -126,6 +129,8 @@ bool host_tsan_install(int number, const struct sigaction *action)
 		return false;
 	handlers[number].runtime = kernel.handler;
 	kernel.handler = first;
+	kernel.flags &= ~(
+		unsigned long)SA_RESTART; /* a thread that sleeps must get to an atomic operation */
 	memcpy(&kernel.mask, &action->sa_mask, sizeof kernel.mask);
 	return host_syscall(SYS_rt_sigaction, number, (long)&kernel, 0, _NSIG / 8, 0, 0) == 0;
 }
