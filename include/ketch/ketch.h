@@ -19,6 +19,8 @@ struct ketch_options {
 	uint32_t maximum_processors; /* most the partition can hold */
 	uint32_t group_size;         /* processors per group, 1..64 */
 	enum ketch_verify verify;
+	const char *verify_drivers; /* file names joined with commas, whose rules count (VER-3); 0:
+				       all */
 	bool quiet_findings; /* do not print findings as they come: ketch_finding() has them */
 	bool ignore_unhandled_nmi;
 	bool allow_missing;           /* imports */

@@ -52,6 +52,7 @@ static const char run_help[] =
 	"Rules:\n"
 	"  --verify=report|bugcheck|off      report broken rules (default), stop at the first one, "
 	"or do not look (--no-verify)\n"
+	"  --verify-drivers=NAME,...         judge only these drivers (file names)\n"
 	"  --strict=NAME,...                 signed-callbacks: notify routines need the integrity "
 	"bit in the loader entry\n"
 	"\n"

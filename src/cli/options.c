@@ -14,6 +14,7 @@
 enum option_code {
 	OPTION_VERIFY = 256,
 	OPTION_NO_VERIFY,
+	OPTION_VERIFY_DRIVERS,
 	OPTION_UNHANDLED,
 	OPTION_MISSING,
 	OPTION_REG,
@@ -28,6 +29,7 @@ enum option_code {
 
 static const struct option long_options[] = {
 	{"verify", required_argument, NULL, OPTION_VERIFY},
+	{"verify-drivers", required_argument, NULL, OPTION_VERIFY_DRIVERS},
 	{"no-verify", no_argument, NULL, OPTION_NO_VERIFY},
 	{"unhandled-nmi", required_argument, NULL, OPTION_UNHANDLED},
 	{"allow-missing", no_argument, NULL, OPTION_MISSING},
@@ -100,6 +102,9 @@ static int take_option(struct run *run, int code)
 		error = choice_option("--verify", verify, &choice);
 		run->machine.verify = (enum ketch_verify)choice;
 		return error;
+	case OPTION_VERIFY_DRIVERS:
+		run->machine.verify_drivers = optarg;
+		return 0;
 	case OPTION_NO_VERIFY:
 		run->machine.verify = KETCH_VERIFY_OFF;
 		return 0;

@@ -147,6 +147,7 @@ bool ketch_boot(const struct ketch_options *options)
 	vf_mode = options->verify == KETCH_VERIFY_OFF      ? VF_OFF
 		  : options->verify == KETCH_VERIFY_REPORT ? VF_REPORT
 							   : VF_BUGCHECK;
+	vf_drivers_select(options->verify_drivers);
 	vf_quiet = options->quiet_findings;
 	ke_nmi_ignore_unhandled = options->ignore_unhandled_nmi;
 	vf_strict_signed_callbacks = options->strict_signed_callbacks;
