@@ -23,6 +23,46 @@ static ULONG_PTR NTAPI worker(ULONG_PTR argument)
 	return argument + KeGetCurrentProcessorNumberEx(NULL);
 }
 
+/* One processor comes late: it is at HIGH_LEVEL for a while. */
+static volatile LONG blocking;
+static volatile LONG64 released, earliest;
+
+static VOID NTAPI late(PVOID Context)
+{
+	KIRQL old;
+	UNREFERENCED_PARAMETER(Context);
+	KeSetSystemAffinityThreadEx(2);
+	KeRaiseIrql(HIGH_LEVEL, &old);
+	blocking = 1;
+	KeStallExecutionProcessor(30000);
+	released = KeQueryPerformanceCounter(NULL).QuadPart;
+	KeLowerIrql(old);
+	KeRevertToUserAffinityThreadEx(0);
+	PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static ULONG_PTR NTAPI when(ULONG_PTR argument)
+{
+	LONG64 now = KeQueryPerformanceCounter(NULL).QuadPart, seen;
+	do {
+		seen = earliest;
+	} while (now < seen && InterlockedCompareExchange64(&earliest, now, seen) != seen);
+	return argument;
+}
+
+static void barrier(void)
+{
+	KeSetSystemAffinityThreadEx(1);
+	earliest = MAXLONGLONG;
+	PVOID thread = check_thread(late, NULL);
+	while (!blocking)
+		check_sleep(1);
+	KeIpiGenericCall(when, 0);
+	CHECK(released && earliest >= released, "PLT-39 nobody begins before all have come");
+	check_join(thread);
+	KeRevertToUserAffinityThreadEx(0);
+}
+
 static ULONG_PTR NTAPI count(ULONG_PTR argument)
 {
 	InterlockedIncrement((volatile LONG *)argument);
@@ -78,6 +118,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	      "PLT-39 on each active processor once");
 	CHECK(together == (LONG)processors, "PLT-39 all at the same time");
 
+	if (processors > 1)
+		barrier();
 	for (int i = 0; i < 2; i++)
 		lockers[i] = check_thread(locker, NULL);
 	for (int i = 0; i < 3; i++)

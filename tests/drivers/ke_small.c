@@ -69,8 +69,9 @@ static void printing(void)
 {
 	static char text[600];
 	memset(text, 'x', sizeof text - 1);
-	CHECK(DbgPrint("%s", text) == STATUS_SUCCESS, "PLT-55 a long message is cut off");
+	ULONG status = DbgPrint("%s", text);
 	DbgPrint("\n");
+	CHECK(status == STATUS_SUCCESS, "PLT-55 a long message is cut off");
 	CHECK(DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_INFO_LEVEL, "%s %d %I64x %wZ\n", "text", -1,
 			 0x123456789abcLL, NULL) == STATUS_SUCCESS,
 	      "PLT-55 DbgPrintEx");
