@@ -93,7 +93,8 @@ static void fault(void)
 	write_to((volatile LONG *)0x10);
 #elif CASE == 3
 	KeInitializeDpc(&dpc, dpc_routine, (PVOID)0x18);
-	KeRaiseIrql(DISPATCH_LEVEL, &irql); /* so that it runs on this thread's stack, when the IRQL drops */
+	KeRaiseIrql(DISPATCH_LEVEL,
+		    &irql); /* so that it runs on this thread's stack, when the IRQL drops */
 	KeInsertQueueDpc(&dpc, NULL, NULL);
 	KeLowerIrql(irql);
 #elif CASE == 4
