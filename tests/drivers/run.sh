@@ -32,7 +32,7 @@ compile() {
 	local words word options=()
 	read -ra words <<<"$1"
 	local key=${1//[^A-Za-z0-9_=]/.}
-	image=$work/$key/${words[0]%.c}.sys
+	image=$work/$key/${words[0]%.*}.sys
 	mkdir -p "$work/$key"
 	exec 9>"$work/$key/lock" # another case may want the same image
 	flock 9
