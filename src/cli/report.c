@@ -80,7 +80,12 @@ static void print_bugcheck(void)
 		(unsigned long long)b->parameters[0], (unsigned long long)b->parameters[1],
 		(unsigned long long)b->parameters[2], (unsigned long long)b->parameters[3],
 		b->processor, irql_name(b->irql));
-	if (*b->text)
+	/* With --verify=bugcheck the finding has just been printed. */
+	struct ketch_finding f;
+	bool told = false;
+	for (uint32_t i = 0; !told && ketch_finding(i, &f); i++)
+		told = strstr(b->text, f.text) != NULL;
+	if (*b->text && !told)
 		fprintf(stderr, "  what: %s\n", b->text);
 	if (b->address && ketch_where(b->address, where, sizeof where))
 		fprintf(stderr, "  where: %s%s\n", where,
