@@ -611,6 +611,21 @@ static const char *raised_by_ddis(void)
 	return 0;
 }
 
+static const char *capture_and_restore(void)
+{
+	volatile LONG rounds = 0;
+	CONTEXT context;
+
+	RtlCaptureContext(&context);
+	if (rounds < 3) {
+		rounds++;
+		RtlRestoreContext(&context, NULL);
+	}
+	CHECK(rounds == 3);
+	CHECK(context.Rip - (ULONG_PTR)capture_and_restore < 256);
+	return 0;
+}
+
 /* ---- Walks ---- */
 
 static NOINLINE USHORT trace(PVOID *frames, ULONG skip)
@@ -704,6 +719,7 @@ static const struct {
 	SCENARIO(many_times),
 	SCENARIO(across_a_ddi),
 	SCENARIO(raised_by_ddis),
+	SCENARIO(capture_and_restore),
 	SCENARIO(back_trace),
 	SCENARIO(back_trace_in_a_filter),
 };
