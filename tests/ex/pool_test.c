@@ -118,6 +118,33 @@ static void blocks_do_not_overlap(void **state)
 	no_findings();
 }
 
+/* Long runs of many lengths: each has all its pages, also when it takes the place of a shorter one.
+ */
+static void long_runs(void **state)
+{
+	(void)state;
+	size_t lengths[] = {65,  66,  70,  71,  72,  73,   100,  127,  128, 129,
+			    130, 255, 256, 257, 300, 1000, 1024, 1025, 2000};
+	enum { COUNT = sizeof(lengths) / sizeof(lengths[0]) };
+	for (int round = 0; round < 2; round++) {
+		char *blocks[COUNT];
+		for (size_t i = 0; i < COUNT; i++) {
+			blocks[i] = take(NonPagedPoolNx, lengths[i] * PAGE_SIZE - round);
+			blocks[i][0] = (char)i;
+			blocks[i][lengths[i] * PAGE_SIZE - 2] = (char)i;
+			assert_false(
+				port_pages_accessible(blocks[i] + lengths[i] * PAGE_SIZE, false));
+		}
+		for (size_t i = COUNT; i-- > 0;) {
+			assert_int_equal(blocks[i][0], (char)i);
+			assert_int_equal(blocks[i][lengths[i] * PAGE_SIZE - 2], (char)i);
+			ExFreePool(blocks[i]);
+			lengths[i]++; /* often the same queue: the second round meets freed runs */
+		}
+	}
+	no_findings();
+}
+
 static void plt45_flags(void **state)
 {
 	(void)state;
@@ -261,6 +288,11 @@ static void def22_above_dispatch_the_reserve_answers(void **state)
 		ExFreePool(blocks[i]);
 		finding(VF_PoolFreeNonPagedIrql);
 	}
+	void *again = ExAllocatePool2(POOL_FLAG_NON_PAGED, 10, TAG);
+	finding(VF_PoolNonPagedIrql);
+	assert_non_null(again); /* what was freed can be had again */
+	ExFreePool(again);
+	finding(VF_PoolFreeNonPagedIrql);
 	ExFreePool(before);
 	finding(VF_PoolFreeNonPagedIrql);
 	ExFreePool(before);
@@ -477,6 +509,7 @@ int main(int argc, char **argv)
 		TEST(plt47_alignment_and_pages),
 		TEST(plt47_cache_aligned),
 		TEST(classes_fit),
+		TEST(long_runs),
 		TEST(blocks_do_not_overlap),
 		TEST(bad_frees_stop_an_unchecked_machine),
 		TEST(injected_failures),
