@@ -19,21 +19,23 @@ static struct {
 } shared;
 static LONG volatile torn;
 
+/* Now and then the thread sleeps in the middle: whoever the lock lets in sees it. */
 static void change(void)
 {
 	ULONG one = shared.one;
 	shared.one = one + 1;
-	if ((one & 63) == 0)
-		YieldProcessor();
+	if (one % 32 == 0)
+		check_sleep(1);
 	if (shared.two != one)
 		InterlockedIncrement(&torn);
 	shared.two = one + 1;
 }
 
-static void look(void)
+static void look(int round)
 {
 	ULONG one = shared.one;
-	YieldProcessor();
+	if (round % 32 == 1)
+		check_sleep(1);
 	if (shared.two != one)
 		InterlockedIncrement(&torn);
 }
@@ -46,8 +48,6 @@ static VOID NTAPI with_fast(PVOID unused)
 		if (KeGetCurrentIrql() != APC_LEVEL)
 			InterlockedIncrement(&torn);
 		change();
-		if (i % 100 == 0)
-			check_sleep(1);
 		ExReleaseFastMutex(&fast);
 	}
 }
@@ -71,13 +71,11 @@ static VOID NTAPI with_push(PVOID unused)
 	for (int i = 0; i < ROUNDS; i++) {
 		if (i % 4) {
 			ExAcquirePushLockSharedEx(&push, 0);
-			look();
+			look(i);
 			ExReleasePushLockSharedEx(&push, 0);
 		} else {
 			ExAcquirePushLockExclusiveEx(&push, 0);
 			change();
-			if (i % 100 == 0)
-				check_sleep(1);
 			ExReleasePushLockExclusiveEx(&push, 0);
 		}
 	}
@@ -91,7 +89,7 @@ static VOID NTAPI with_resource(PVOID unused)
 	for (int i = 0; i < ROUNDS; i++) {
 		if (i % 4) {
 			ExAcquireResourceSharedLite(&resource, TRUE);
-			look();
+			look(i);
 			if (i % 8 == 1) {
 				ExAcquireResourceSharedLite(&resource, TRUE);
 				ExReleaseResourceLite(&resource);
@@ -100,8 +98,6 @@ static VOID NTAPI with_resource(PVOID unused)
 			ExAcquireResourceExclusiveLite(&resource, TRUE);
 			ExAcquireResourceExclusiveLite(&resource, TRUE);
 			change();
-			if (i % 100 == 0)
-				check_sleep(1);
 			ExReleaseResourceLite(&resource);
 		}
 		ExReleaseResourceLite(&resource);

@@ -128,6 +128,19 @@ CHECK_HELPER void pages(void)
 	      "MmAllocateContiguousMemory below 16 MiB");
 	CHECK(MmGetVirtualForPhysical(MmGetPhysicalAddress(low)) == low, "DEF-273 the inverse");
 	MmFreeContiguousMemory(low);
+	limit.QuadPart = 0x2fffff; /* 2 MiB above the first one: room for fewer than 40 */
+	PVOID all_low[40];
+	ULONG count = 0;
+	BOOLEAN below = TRUE;
+	while (count < 40 &&
+	       (all_low[count] = MmAllocateContiguousMemory(16 * PAGE_SIZE, limit)) != NULL) {
+		below = below &&
+			MmGetPhysicalAddress(all_low[count]).QuadPart + 16 * PAGE_SIZE <= 0x300000;
+		count++;
+	}
+	CHECK(count > 10 && count < 40 && below, "MmAllocateContiguousMemory keeps to the limit");
+	while (count)
+		MmFreeContiguousMemory(all_low[--count]);
 	boundary.QuadPart = 0x10000;
 	low = MmAllocateContiguousMemorySpecifyCache(0xc000, zero, all, boundary, MmCached);
 	CHECK(low && MmGetPhysicalAddress(low).QuadPart / 0x10000 ==
