@@ -11,8 +11,7 @@
 #include "rtl/rtl.h"
 #include "vf/vf_internal.h"
 
-/* Weak: a part that keeps no such objects offers no check. */
-#define CHECK(function) void function(const struct vf_unload *unload) __attribute__((weak));
+#define CHECK(function) void function(const struct vf_unload *unload);
 #include "vf/checks.def"
 #undef CHECK
 
@@ -70,8 +69,6 @@ void vf_driver_unload(struct ldr_image *image, bool entry_failed)
 		return;
 	struct vf_unload unload = {.image = image, .entry_failed = entry_failed};
 	vf_image_range(image, &unload.base, &unload.end);
-	for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-		if (checks[i])
-			checks[i](&unload);
-	}
+	for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+		checks[i](&unload);
 }
