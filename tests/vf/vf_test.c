@@ -32,10 +32,11 @@ struct ldr_image *ldr_image_from_address(uint64_t address)
 }
 
 static uint64_t pool_caller;
+static const void *pool_block = (void *)0x500000;
 
 enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block)
 {
-	if (address != (void *)0x500000)
+	if (address != pool_block)
 		return EX_POOL_NOT;
 	*block = (struct ex_pool_block){.base = (void *)address, .size = 16, .caller = pool_caller};
 	return EX_POOL_NONPAGED;
@@ -449,6 +450,23 @@ static void ver39_timers_and_dpcs_left(void **state)
 	assert_int_equal(forgotten, bad.base + bad.size);
 }
 
+/* A DPC in pool that the driver allocated, whatever its routine. */
+static void ver39_dpc_in_pool_left(void **state)
+{
+	(void)state;
+	KDPC dpc = {.DeferredRoutine = (PKDEFERRED_ROUTINE)0x21000};
+	left_dpc = &dpc;
+	pool_block = &dpc;
+	pool_caller = 0x12900;
+	vf_driver_unload(&bad, false);
+	pool_block = (void *)0x500000;
+	assert_int_equal(vf_finding_count(), findings + 1);
+	assert_int_equal(vf_finding_at(findings)->rule, VF_DpcLeft);
+	assert_int_equal(vf_finding_at(findings)->object, (uint64_t)&dpc);
+	assert_int_equal(vf_finding_at(findings)->address, 0x12900);
+	assert_null(left_dpc);
+}
+
 static void ver40_nmi_callback_left(void **state)
 {
 	(void)state;
@@ -526,6 +544,7 @@ int main(void)
 		cmocka_unit_test_setup(ver38_what_is_owned, setup),
 		cmocka_unit_test_setup(ver44_pool_left, setup),
 		cmocka_unit_test_setup(ver39_timers_and_dpcs_left, setup),
+		cmocka_unit_test_setup(ver39_dpc_in_pool_left, setup),
 		cmocka_unit_test_setup(ver40_nmi_callback_left, setup),
 		cmocka_unit_test_setup(claims_are_exact, setup),
 		cmocka_unit_test_setup(a_full_table_only_counts, setup),
