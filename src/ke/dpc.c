@@ -37,13 +37,16 @@ static void queue_lock(struct ke_dpc_queue *queue)
 
 static void queue_unlock(struct ke_dpc_queue *queue)
 {
+	atomic_store_explicit(&queue->listed, !IsListEmpty(&queue->list), memory_order_relaxed);
 	atomic_store_explicit(&queue->lock, 0, memory_order_release);
 }
 
 /* With the queue's lock: move what was pushed into the list. */
 static void take_incoming(struct ke_dpc_queue *queue)
 {
-	KDPC *stack = atomic_exchange_explicit(&queue->incoming, NULL, memory_order_acquire);
+	atomic_store_explicit(&queue->listed, true, memory_order_relaxed);
+	/* Released to nothing_queued: who finds `incoming` taken sees `listed`. */
+	KDPC *stack = atomic_exchange_explicit(&queue->incoming, NULL, memory_order_acq_rel);
 	KDPC *ordered = NULL;
 	while (stack) {
 		KDPC *below = (KDPC *)entry_of(stack)->Flink;
@@ -79,22 +82,11 @@ static KDPC *pop(struct ke_dpc_queue *queue, struct _KDPC *copy)
 	return dpc;
 }
 
-static bool empty(struct ke_dpc_queue *queue)
+/* Without the lock. While another processor moves `incoming` into the list this says no. */
+static bool nothing_queued(struct ke_dpc_queue *queue)
 {
-	return !atomic_load_explicit(&queue->incoming, memory_order_relaxed) &&
-	       IsListEmpty(&queue->list);
-}
-
-/* VER-39: a DPC routine entered or left regions of the thread that it interrupted. */
-static __attribute__((noinline)) void regions_changed(PKTHREAD thread, const KDPC *dpc, int before)
-{
-	uint64_t routine = (uint64_t)dpc->DeferredRoutine;
-	int after = thread->kernel_apc_disable + thread->special_apc_disable;
-	uint64_t parameters[3] = {routine, (uint64_t)(int64_t)before, (uint64_t)(int64_t)after};
-	vf_report_with(VF_DpcApcDisable, NULL, routine, routine, parameters,
-		       "a DPC routine changed the regions of the thread that it interrupted from "
-		       "%d to %d",
-		       before, after);
+	return !atomic_load_explicit(&queue->incoming, memory_order_acquire) &&
+	       !atomic_load_explicit(&queue->listed, memory_order_acquire);
 }
 
 void ke_dpc_run(struct ke_processor *self)
@@ -102,7 +94,7 @@ void ke_dpc_run(struct ke_processor *self)
 	struct ke_dpc_queue *queue = &self->dpcs;
 	PKTHREAD thread = self->current;
 	KDPC copy, *dpc;
-	if (empty(queue))
+	if (nothing_queued(queue))
 		return;
 	bool outer = self->in_dpc;
 	self->in_dpc = true;
@@ -260,7 +252,7 @@ static bool idle(struct ke_processor *p)
 	struct ke_dpc_queue *queue = &p->dpcs;
 	KIRQL old = ke_irql_raise(HIGH_LEVEL);
 	queue_lock(queue);
-	bool nothing = empty(queue) && !atomic_load(&queue->running);
+	bool nothing = nothing_queued(queue) && !atomic_load(&queue->running);
 	queue_unlock(queue);
 	ke_irql_lower(old);
 	return nothing;

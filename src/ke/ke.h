@@ -135,7 +135,9 @@ struct ke_dpc_queue {
 				     `lock` */
 	_Atomic uint32_t lock;    /* HIGH_LEVEL */
 	LIST_ENTRY list;          /* ready to run, in order; under `lock` */
-	_Atomic bool running;     /* a routine runs; under `lock` */
+	_Atomic bool listed;  /* `list` may hold something; set under `lock`, before `incoming` is
+				 taken */
+	_Atomic bool running; /* a routine runs; under `lock` */
 };
 
 /*
