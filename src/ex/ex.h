@@ -53,6 +53,9 @@ struct ex_pool_block {
 	uint64_t freed_by; /* EX_POOL_FREE: who freed it last; 0: never used */
 };
 enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block);
+/* The same in words for a bad access: "paged pool, byte 3 of ...", "freed at nmi.sys+0x12"; empty:
+ * not in the pool. */
+void ex_pool_describe(const void *address, char *text, size_t size);
 
 /*
  * Call back for each live block that code in [base, base + size) allocated (VER-44). PASSIVE_LEVEL;

@@ -187,3 +187,39 @@ void ex_check_bad_free(const void *address, const struct ex_place *place, uint64
 	ke_bugcheck(BAD_POOL_CALLER, freed ? BAD_POOL_FREED : BAD_POOL_ADDRESS, (uint64_t)address,
 		    0, 0, &detail);
 }
+
+/* ---- An address in words ----------------------------------------------------------------------
+ */
+
+/* The block in front of an address: the page behind a run of pages is never accessible. */
+static bool find_before(const void *address, struct ex_pool_block *block)
+{
+	const char *before = (const char *)((uintptr_t)address & ~(uintptr_t)(PAGE_SIZE - 1)) - 1;
+	return ex_pool_find(before, block) > EX_POOL_FREE;
+}
+
+void ex_pool_describe(const void *address, char *text, size_t size)
+{
+	struct ex_pool_block block;
+	char where[80];
+	enum ex_pool_kind kind = ex_pool_find(address, &block);
+	uint64_t offset = (uintptr_t)address - (uintptr_t)block.base;
+	rtl_copy(text, size, "");
+	if (kind == EX_POOL_NOT)
+		return;
+	if (kind == EX_POOL_FREE && block.freed_by) {
+		vf_address_where(block.freed_by, where, sizeof(where));
+		rtl_print(text, size, "a pool block (tag '%s') that was freed%s%s",
+			  tag_text(block.tag).text, where[0] ? " at " : "", where);
+	} else if (kind == EX_POOL_FREE && find_before(address, &block)) {
+		offset = (uintptr_t)address - (uintptr_t)block.base;
+		rtl_print(text, size, "byte %I64u of a pool block of %I64u bytes, tag '%s'", offset,
+			  (uint64_t)block.size, tag_text(block.tag).text);
+	} else if (kind == EX_POOL_FREE) {
+		rtl_copy(text, size, "free pool");
+	} else {
+		rtl_print(text, size, "%s pool, byte %I64u of a block of %I64u bytes, tag '%s'",
+			  block.paged ? "paged" : "nonpaged", offset, (uint64_t)block.size,
+			  tag_text(block.tag).text);
+	}
+}

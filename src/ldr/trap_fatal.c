@@ -18,6 +18,7 @@
  * and names the DDI and the driver's call.
  */
 #include "ldr/trap.h"
+#include "ex/ex.h"
 #include "ldr/ddi.h"
 #include "ldr/exception.h"
 #include "rtl/rtl.h"
@@ -61,6 +62,11 @@ static void explain_address(uint64_t address, char *text, size_t size)
 		} else {
 			rtl_print(text, size, " (section %s of %s)", section->name, image->name);
 		}
+	} else {
+		char pool[100];
+		ex_pool_describe((const void *)address, pool, sizeof pool);
+		if (pool[0])
+			rtl_print(text, size, " (%s)", pool);
 	}
 }
 
@@ -69,7 +75,7 @@ static void explain_access(uint64_t access, uint64_t address, char *text, size_t
 {
 	const struct ldr_image *image = ldr_image_from_address(address);
 	const struct ldr_section *section = image ? ldr_image_section_at(image, address) : 0;
-	char what[96];
+	char what[128];
 
 	if (access == 8 && section &&
 	    atomic_load_explicit(&section->discarded, memory_order_relaxed)) {

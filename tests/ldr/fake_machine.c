@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #define _GNU_SOURCE
+#include "ex/ex.h"
 #include "fake_machine.h"
 
 #include <asm/prctl.h>
@@ -537,6 +538,12 @@ const struct ketch_bugcheck *fake_crash(void (*scenario)(void))
 	munmap(crash_report, sizeof(*crash_report));
 	crash_report = NULL;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 42 ? &copy : NULL;
+}
+
+void ex_pool_describe(const void *address, char *text, size_t size)
+{
+	(void)address;
+	rtl_copy(text, size, "");
 }
 
 bool mm_pageable_fault(uint64_t address, unsigned access, KIRQL irql)
