@@ -23,6 +23,8 @@
 
 /* Nanoseconds since boot, never going back. */
 uint64_t port_time_ns(void);
+/* Nanoseconds of the host's processors that the calling thread has used so far. */
+uint64_t port_time_thread_ns(void);
 /* Wall clock: 100 ns units since 1601-01-01 UTC. */
 uint64_t port_time_system(void);
 /* One round of a busy wait. Yields to the host after about 1 us; a scheduling point. */

@@ -9,7 +9,7 @@ static BOOLEAN NTAPI callback(PVOID Context, BOOLEAN Handled)
 {
 	UNREFERENCED_PARAMETER(Context);
 	if (CASE == 1)
-		KeStallExecutionProcessor(3000);
+		KeStallExecutionProcessor(30000); /* it shares the host with others */
 	return CASE == 2 ? TRUE : Handled;
 }
 
