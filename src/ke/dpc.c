@@ -89,6 +89,18 @@ static bool nothing_queued(struct ke_dpc_queue *queue)
 	       !atomic_load_explicit(&queue->listed, memory_order_acquire);
 }
 
+/* VER-39: a DPC routine entered or left regions of the thread that it interrupted. */
+static __attribute__((noinline)) void regions_changed(PKTHREAD thread, const KDPC *dpc, int before)
+{
+	uint64_t routine = (uint64_t)dpc->DeferredRoutine;
+	int after = thread->kernel_apc_disable + thread->special_apc_disable;
+	uint64_t parameters[3] = {routine, (uint64_t)(int64_t)before, (uint64_t)(int64_t)after};
+	vf_report_with(VF_DpcApcDisable, NULL, routine, routine, parameters,
+		       "a DPC routine changed the regions of the thread that it interrupted from "
+		       "%d to %d",
+		       before, after);
+}
+
 void ke_dpc_run(struct ke_processor *self)
 {
 	struct ke_dpc_queue *queue = &self->dpcs;
