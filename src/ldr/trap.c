@@ -73,7 +73,7 @@ static void enter(struct trap_area *area)
 		char where[80];
 
 		(void)ke_where(area->context.Rip, where, sizeof(where));
-		ke_print(PORT_STREAM_REPORT, "%s: %s cannot be done in a process\n", where,
+		ke_print(PORT_STREAM_REPORT, "ketch: %s: %s cannot be done in a process\n", where,
 			 area->text);
 	}
 	if (vf_on())
