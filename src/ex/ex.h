@@ -32,6 +32,13 @@ void *ex_allocate_for(size_t size, ULONG tag, POOL_TYPE type, uint64_t caller);
 /* Free what any allocator gave; 0 is allowed. */
 void ex_free(void *block);
 
+/*
+ * DriverUnload of the image at [base, base + size) has returned: whoever still allocates there is
+ * reported (VER-31, 0x61), until the next call. size 0: nobody unloads. PASSIVE_LEVEL, one unload
+ * at a time.
+ */
+void ex_pool_unloading(uint64_t base, uint64_t size);
+
 /* After `count` more allocations for drivers, every one fails; UINT64_MAX (the default): none does.
  */
 void ex_pool_fail_after(uint64_t count);

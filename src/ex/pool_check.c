@@ -43,6 +43,26 @@ static uint64_t pool_type(const struct ex_place *place)
 /* ---- Allocation --------------------------------------------------------------------------------
  */
 
+/* The image that is unloading; size 0: none. Written by the one who unloads. */
+static _Atomic uint64_t unloading_base, unloading_size;
+
+void ex_pool_unloading(uint64_t base, uint64_t size)
+{
+	atomic_store_explicit(&unloading_size, 0, memory_order_relaxed);
+	atomic_store_explicit(&unloading_base, base, memory_order_release);
+	atomic_store_explicit(&unloading_size, size, memory_order_release);
+}
+
+static void check_unloading(const struct ex_request *request)
+{
+	uint64_t size = atomic_load_explicit(&unloading_size, memory_order_acquire);
+	uint64_t base = atomic_load_explicit(&unloading_base, memory_order_relaxed);
+	if (request->caller - base < size)
+		vf_report(VF_PoolUnloading, request->ddi, request->caller, 0,
+			  "allocates %I64u bytes, tag '%s', after DriverUnload has returned",
+			  (uint64_t)request->size, tag_text(request->tag).text);
+}
+
 void ex_check_allocate(const struct ex_request *request)
 {
 	KIRQL irql = ke_irql();
@@ -50,6 +70,7 @@ void ex_check_allocate(const struct ex_request *request)
 	uint64_t parameters[3] = {irql, paged ? PagedPool : NonPagedPool, request->size};
 	struct tag_text tag = tag_text(request->tag);
 
+	check_unloading(request);
 	if (!request->size)
 		vf_report_with(VF_PoolZeroSize, request->ddi, request->caller, 0, parameters,
 			       "allocates 0 bytes, tag '%s'", tag.text);

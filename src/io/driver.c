@@ -280,9 +280,11 @@ static NTSTATUS unload(struct io_driver *driver)
 	}
 	driver->object.Flags |= DRVO_UNLOAD_INVOKED;
 	IO_CALLOUT(routine, driver, routine(&driver->object));
+	ex_pool_unloading(image->base, image->size);
 	KeFlushQueuedDpcs();
 	vf_driver_unload(image, false);
 	wait_for_threads(image);
+	ex_pool_unloading(0, 0);
 	io_driver_discard(driver);
 	ob_drain();
 	return ldr_image_unload(image);

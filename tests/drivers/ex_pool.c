@@ -223,16 +223,36 @@ static void broken(void)
 }
 #endif
 
+#if CASE == 17 /* VER-31: a thread that is still there after DriverUnload */
+static LONG volatile unloaded;
+
+static VOID NTAPI stay(PVOID unused)
+{
+	UNREFERENCED_PARAMETER(unused);
+	while (!unloaded)
+		check_sleep(1);
+	for (int i = 0; i < 50; i++) {
+		check_sleep(1);
+		ExFreePool(take(10));
+	}
+}
+#endif
+
 static VOID NTAPI unload(PDRIVER_OBJECT driver)
 {
 	UNREFERENCED_PARAMETER(driver);
+#if CASE == 17
+	unloaded = 1;
+#endif
 }
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 {
 	UNREFERENCED_PARAMETER(path);
 	driver->DriverUnload = unload;
-#if CASE > 0
+#if CASE == 17
+	ObDereferenceObject(check_thread(stay, NULL));
+#elif CASE > 0
 	broken();
 #else
 	blocks();
