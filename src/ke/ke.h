@@ -182,7 +182,7 @@ struct ke_processor {
 	_Atomic uint32_t nmi_waiters; /* deregistrations that wait for the sequence to change */
 	struct port_frame *nmi_frame; /* own: what the running NMI interrupted */
 	_Atomic uint64_t nmi_sent, nmi_delivered, nmi_coalesced;
-	_Atomic bool nmi_wanted; /* HalSendNMI asked for the latched one: a driver's own (VER-48) */
+	_Atomic uint64_t nmi_wanted; /* NMIs up to this number may be a driver's own (VER-48) */
 	/* Where the last NMI hit. Own; read by others once the dispatch is over (nmi_sequence). */
 	uint64_t nmi_rip;
 	uint64_t nmi_driver_address; /* if nmi_trace: innermost driver address on the interrupted

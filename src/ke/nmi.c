@@ -155,7 +155,8 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 	struct ke_processor *self = CONTAINING_RECORD(cpu, struct ke_processor, port);
 	struct ke_call_record record;
 	uint32_t sequence = atomic_load_explicit(&self->nmi_sequence, memory_order_relaxed);
-	atomic_fetch_add_explicit(&self->nmi_delivered, 1, memory_order_relaxed);
+	uint64_t number =
+		atomic_fetch_add_explicit(&self->nmi_delivered, 1, memory_order_relaxed) + 1;
 	if (sequence & 1)
 		ke_bugcheck(
 			0x111 /* RECURSIVE_NMI */, 0, 0, 0, 0,
@@ -179,7 +180,7 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 
 	ke_callout_begin(&record, frame);
 	bool handled =
-		walk(atomic_exchange_explicit(&self->nmi_wanted, false, memory_order_relaxed));
+		walk(number <= atomic_load_explicit(&self->nmi_wanted, memory_order_relaxed));
 	ke_callout_end(&record);
 	if (!handled && !ke_nmi_ignore_unhandled)
 		unhandled(frame);
@@ -286,6 +287,12 @@ static void each_processor(const uint64_t *masks, unsigned groups,
 static void send(struct ke_processor *p, uint64_t until)
 {
 	(void)until;
+	/* The one that is on its way may have taken the latch without being counted yet: ours is
+	 * the next or the one after. */
+	uint64_t mine = atomic_load(&p->nmi_delivered) + 2;
+	uint64_t wanted = atomic_load_explicit(&p->nmi_wanted, memory_order_relaxed);
+	while (wanted < mine && !atomic_compare_exchange_weak(&p->nmi_wanted, &wanted, mine))
+		;
 	ke_nmi_send(p);
 }
 
