@@ -25,7 +25,8 @@
 
 enum ex_arena_id { EX_ARENA_NONPAGED, EX_ARENA_PAGED, EX_ARENA_LOW, EX_ARENAS };
 
-enum ex_heap_id { EX_HEAP_NX, EX_HEAP_EXECUTE, EX_HEAP_PAGED, EX_HEAPS };
+/* The core's blocks lie on pages of their own: a driver that writes past its block hits drivers. */
+enum ex_heap_id { EX_HEAP_NX, EX_HEAP_EXECUTE, EX_HEAP_PAGED, EX_HEAP_CORE, EX_HEAPS };
 
 enum ex_page_kind {
 	EX_PAGE_FREE = 0,
@@ -124,6 +125,8 @@ bool ex_arenas_initialize(void);
  * none. The pool's lock is held. They come inaccessible and zero.
  */
 uint32_t ex_run_take(struct ex_arena *arena, uint32_t pages);
+/* Bytes to make accessible for a run of `pages`, and to take away again. */
+size_t ex_run_accessible(uint32_t pages);
 /* Give it back; the pages are inaccessible and zero again. The pool's lock is held. */
 void ex_run_give(struct ex_arena *arena, uint32_t page, uint32_t pages);
 

@@ -211,7 +211,7 @@ static void free_run(const struct ex_place *place)
 				      memory_order_release);
 	ke_lock_lower(&ex_pool_lock, old);
 
-	port_pages_decommit(place->base, (size_t)pages << PAGE_SHIFT);
+	port_pages_decommit(place->base, ex_run_accessible(pages));
 
 	old = ke_lock_raise(&ex_pool_lock);
 	ex_run_give(arena, first, pages);
@@ -359,7 +359,7 @@ static void *allocate_for(size_t size, ULONG tag, POOL_TYPE type, uint64_t calle
 	struct ex_request request = {
 		.size = size,
 		.tag = tag,
-		.heap = ex_heap_of_type(type),
+		.heap = !driver && type == NonPagedPoolNx ? EX_HEAP_CORE : ex_heap_of_type(type),
 		.cache_aligned = type & POOL_TYPE_CACHE_ALIGNED,
 		.zero = !driver || (type & POOL_TYPE_ZERO),
 		.driver = driver,

@@ -5,7 +5,7 @@
  * An arena hands out address space from its low end (`used`). A run that was given back waits in a
  * queue of runs of the same length, inaccessible, until it is the oldest there: whoever still uses
  * the freed memory faults. Runs are not merged: address space is plentiful, and a freed run costs
- * no memory. Behind each run lies a page that is never accessible.
+ * no memory. Behind each run lies a page that is not accessible while the verifier is on.
  *
  * Contexts: IRQL <= DISPATCH_LEVEL under ex_pool_lock where it says so; ex_page_live in any
  * context, NMI too.
@@ -16,6 +16,7 @@
  */
 #include "ex/pool.h"
 #include "rtl/rtl.h"
+#include "vf/vf.h"
 
 #define GIB      ((uint64_t)1 << 30)
 #define KERNEL   0x400000000000u /* where kernel memory begins (DEF-325) */
@@ -168,6 +169,16 @@ static void describe_run(struct ex_arena *arena, uint32_t first, uint32_t pages)
 	atomic_store_explicit(&arena->pages[first].kind, EX_PAGE_RUN, memory_order_release);
 }
 
+/*
+ * The page behind a run stays inaccessible only while the verifier is on: it costs the host two
+ * mappings for each run, of which it has some ten thousands; without it neighbouring runs are one
+ * mapping.
+ */
+size_t ex_run_accessible(uint32_t pages)
+{
+	return ((size_t)pages + !vf_on()) << PAGE_SHIFT;
+}
+
 void *ex_run_allocate(struct ex_arena *arena, size_t size, unsigned protection, ULONG tag,
 		      uint64_t caller)
 {
@@ -182,9 +193,9 @@ void *ex_run_allocate(struct ex_arena *arena, size_t size, unsigned protection, 
 		return NULL;
 
 	char *base = ex_page_address(arena, first);
-	bool accessible = port_pages_protect(base, (size_t)pages << PAGE_SHIFT, protection);
+	bool accessible = port_pages_protect(base, ex_run_accessible(pages), protection);
 	if (!accessible)
-		port_pages_decommit(base, (size_t)pages << PAGE_SHIFT); /* a part may be */
+		port_pages_decommit(base, ex_run_accessible(pages)); /* a part may be */
 
 	old = ke_lock_raise(&ex_pool_lock);
 	if (!accessible) {

@@ -31,6 +31,7 @@ const struct ex_heap_plan ex_heap_plan[EX_HEAPS] = {
 	[EX_HEAP_NX] = {EX_ARENA_NONPAGED, PORT_READ | PORT_WRITE},
 	[EX_HEAP_EXECUTE] = {EX_ARENA_NONPAGED, PORT_READ | PORT_WRITE | PORT_EXECUTE},
 	[EX_HEAP_PAGED] = {EX_ARENA_PAGED, PORT_READ | PORT_WRITE},
+	[EX_HEAP_CORE] = {EX_ARENA_NONPAGED, PORT_READ | PORT_WRITE},
 };
 
 /* ---- Classes ----------------------------------------------------------------------------------
