@@ -72,7 +72,11 @@ static KDPC *pop(struct ke_dpc_queue *queue, struct _KDPC *copy)
 	take_incoming(queue);
 	if (!IsListEmpty(&queue->list)) {
 		dpc = dpc_of(RemoveHeadList(&queue->list));
-		*copy = *dpc;
+		/* Not DpcData, which others may try to take. */
+		copy->DeferredRoutine = dpc->DeferredRoutine;
+		copy->DeferredContext = dpc->DeferredContext;
+		copy->SystemArgument1 = dpc->SystemArgument1;
+		copy->SystemArgument2 = dpc->SystemArgument2;
 		__atomic_store_n(&dpc->DpcData, NULL, __ATOMIC_RELEASE);
 	}
 	atomic_store(&queue->running, dpc != NULL);
