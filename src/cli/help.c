@@ -17,6 +17,9 @@ static const char overview[] =
 	"  ketch nmi PID[:P]                                              an NMI in a running "
 	"`ketch run`\n"
 	"  ketch COMMAND --help                                           more on one of them\n"
+	"  ketch --version\n"
+	"\n"
+	"Try: ketch cc hello.c && ketch run -p 4 hello.sys\n"
 	"\n"
 	"Exit status: 0 all as expected; 1 the driver refused or broke a rule, or time ran out; 2 "
 	"usage, file or image error;\n"
@@ -27,13 +30,16 @@ static const char run_help[] =
 	"\n"
 	"Boots a machine in this process, loads the +OTHERs in order and then DRIVER, carries out "
 	"the actions in order, unloads,\n"
-	"and reports. DbgPrint goes to standard output, the report to standard error.\n"
+	"and reports. DbgPrint goes to standard output, the report to standard error. Ctrl-C "
+	"unloads "
+	"and reports.\n"
 	"\n"
 	"Actions:\n"
-	"  nmi[:P|:all][xN]         a nonmaskable interrupt on processor P (0), or on all, N times "
-	"(1); each is waited for\n"
+	"  nmi[:P|:all][xN]         a nonmaskable interrupt on processor P (0), or on all in turn, "
+	"N times (1); each is waited for\n"
 	"  ioctl:DEVICE,CODE[,HEX]  open \\\\.\\DEVICE, send the I/O control code with these "
-	"bytes, print the answer, close\n"
+	"bytes, print the answer, close;\n"
+	"                           a failure ends the run\n"
 	"  wait:MS                  let the machine run\n"
 	"  unload                   unload all drivers now\n"
 	"\n"
@@ -44,8 +50,8 @@ static const char run_help[] =
 	"0x80)\n"
 	"  --allow-missing                   load although imports are missing; calling one stops "
 	"the run\n"
-	"  --reg=NAME=VALUE                  a value of the service's key: number, text, or "
-	"hex:BYTES\n"
+	"  --reg=NAME=VALUE                  a value of the service's key: number (REG_DWORD), "
+	"hex:BYTES (REG_BINARY), text (REG_SZ)\n"
 	"  --files=DIR                       what \\??\\C:\\ is\n"
 	"  --timeout=S                       seconds for the whole run (60)\n"
 	"\n"
@@ -59,9 +65,11 @@ static const char run_help[] =
 	"Results:\n"
 	"  --json=FILE                       the report's facts as JSON\n"
 	"  --expect-status=S  --expect-bugcheck=N  --expect-rule=ID\n"
-	"                                    succeed only if exactly that happens; ID is a rule's "
-	"name (IrqlKeApcLte2) or number\n"
-	"                                    (VER-5)\n";
+	"                                    succeed only if exactly that happens: DriverEntry or "
+	"an "
+	"IOCTL fails with S, the run ends\n"
+	"                                    in bug check N, rule ID is broken, by name "
+	"(IrqlKeApcLte2) or number (VER-5)\n";
 
 static const char cc_help[] = "ketch cc [-o OUT.sys] [--entry NAME] [CLANG OPTION ...] SOURCE ...\n"
 			      "\n"
@@ -87,7 +95,7 @@ static const char ddi_help[] =
 static const char nmi_help[] = "ketch nmi PID[:P]\n"
 			       "\n"
 			       "Raises an NMI on processor P (0) of the machine in process PID, a "
-			       "`ketch run` of the same user.\n";
+			       "`ketch run` of the same user; does not wait.\n";
 
 static const struct {
 	const char *topic, *text;
