@@ -159,8 +159,8 @@ void port_frame_write(struct port_frame *frame, const struct port_regs *regs);
 /* The 512-byte FXSAVE area of the interrupted code (XMM at +160, MXCSR at +24); changes take
  * effect. */
 void *port_frame_fxsave(struct port_frame *frame);
-/* A stack walk has come to these: the frame that was interrupted, if `rip` is where a handler of the port's
- * returns to, else 0. Not read yet. NMI-safe. */
+/* A stack walk has come to these: the frame that was interrupted, if `rip` is where a handler of
+ * the port's returns to, else 0. Not read yet. NMI-safe. */
 const struct port_frame *port_frame_at(uint64_t rip, uint64_t rsp);
 /* When the interrupted code goes on, NMIs come in again although it is an NMI callback (NMI-39). */
 void port_frame_nmi_unblock(struct port_frame *frame);
