@@ -61,7 +61,7 @@ VOID NTAPI ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
 {
 	(void)Depth;
 	ULONG flags = Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION);
-	note_live(Lookaside, sizeof(*Lookaside), VF_CALLER(), __func__);
+	note_live(Lookaside, sizeof(*Lookaside), EX_CALLER(), __func__);
 	initialize((GENERAL_LOOKASIDE_POOL *)Lookaside, Allocate, Free, NonPagedPool | flags, Size,
 		   Tag);
 }
@@ -73,7 +73,7 @@ VOID NTAPI ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside,
 {
 	(void)Depth;
 	ULONG flags = Flags & POOL_RAISE_IF_ALLOCATION_FAILURE;
-	note_live(Lookaside, sizeof(*Lookaside), VF_CALLER(), __func__);
+	note_live(Lookaside, sizeof(*Lookaside), EX_CALLER(), __func__);
 	initialize((GENERAL_LOOKASIDE_POOL *)Lookaside, Allocate, Free, PagedPool | flags, Size,
 		   Tag);
 }
@@ -118,7 +118,7 @@ NTSTATUS NTAPI ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
 	}
 	if (Size < SMALLEST)
 		return STATUS_INVALID_PARAMETER_6;
-	note_live(Lookaside, sizeof(*Lookaside), VF_CALLER(), __func__);
+	note_live(Lookaside, sizeof(*Lookaside), EX_CALLER(), __func__);
 	initialize(&Lookaside->L, NULL, NULL, type, Size, Tag);
 	if (Allocate)
 		Lookaside->L.AllocateEx = Allocate;

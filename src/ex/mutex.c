@@ -60,7 +60,7 @@ VOID FASTCALL ExAcquireFastMutex(PFAST_MUTEX FastMutex)
 	KIRQL old = ke_irql();
 	if (old < APC_LEVEL)
 		ke_irql_raise(APC_LEVEL);
-	acquire(FastMutex, VF_CALLER(), __func__);
+	acquire(FastMutex, EX_CALLER(), __func__);
 	FastMutex->OldIrql = old;
 }
 
@@ -82,31 +82,31 @@ BOOLEAN FASTCALL ExTryToAcquireFastMutex(PFAST_MUTEX FastMutex)
 VOID FASTCALL ExReleaseFastMutex(PFAST_MUTEX FastMutex)
 {
 	KIRQL old = (KIRQL)FastMutex->OldIrql;
-	if (release(FastMutex, VF_CALLER(), __func__))
+	if (release(FastMutex, EX_CALLER(), __func__))
 		ke_irql_lower(old);
 }
 
 /* IRQL = APC_LEVEL, or in a critical region: APCs are the caller's affair. */
 VOID FASTCALL ExAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex)
 {
-	acquire(FastMutex, VF_CALLER(), __func__);
+	acquire(FastMutex, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex)
 {
-	release(FastMutex, VF_CALLER(), __func__);
+	release(FastMutex, EX_CALLER(), __func__);
 }
 
 /* The same in a critical region of its own. IRQL <= APC_LEVEL. */
 VOID NTAPI ExEnterCriticalRegionAndAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex)
 {
 	KeEnterCriticalRegion();
-	acquire(FastMutex, VF_CALLER(), __func__);
+	acquire(FastMutex, EX_CALLER(), __func__);
 }
 
 VOID NTAPI ExReleaseFastMutexUnsafeAndLeaveCriticalRegion(PFAST_MUTEX FastMutex)
 {
-	if (release(FastMutex, VF_CALLER(), __func__))
+	if (release(FastMutex, EX_CALLER(), __func__))
 		KeLeaveCriticalRegion();
 }
 
@@ -123,12 +123,12 @@ VOID FASTCALL KeInitializeGuardedMutex(PKGUARDED_MUTEX Mutex)
 VOID FASTCALL KeAcquireGuardedMutex(PKGUARDED_MUTEX Mutex)
 {
 	KeEnterGuardedRegion();
-	acquire(Mutex, VF_CALLER(), __func__);
+	acquire(Mutex, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL KeReleaseGuardedMutex(PKGUARDED_MUTEX Mutex)
 {
-	if (release(Mutex, VF_CALLER(), __func__))
+	if (release(Mutex, EX_CALLER(), __func__))
 		KeLeaveGuardedRegion();
 }
 
@@ -144,10 +144,10 @@ BOOLEAN FASTCALL KeTryToAcquireGuardedMutex(PKGUARDED_MUTEX Mutex)
 /* The caller is in a guarded region, or at APC_LEVEL. */
 VOID FASTCALL KeAcquireGuardedMutexUnsafe(PKGUARDED_MUTEX Mutex)
 {
-	acquire(Mutex, VF_CALLER(), __func__);
+	acquire(Mutex, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL KeReleaseGuardedMutexUnsafe(PKGUARDED_MUTEX Mutex)
 {
-	release(Mutex, VF_CALLER(), __func__);
+	release(Mutex, EX_CALLER(), __func__);
 }

@@ -199,13 +199,13 @@ VOID FASTCALL ExInitializePushLock(PEX_PUSH_LOCK PushLock)
 VOID FASTCALL ExAcquirePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 {
 	(void)Flags;
-	acquire(PushLock, true, VF_CALLER(), __func__);
+	acquire(PushLock, true, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 {
 	(void)Flags;
-	acquire(PushLock, false, VF_CALLER(), __func__);
+	acquire(PushLock, false, EX_CALLER(), __func__);
 }
 
 /* TRUE: acquired. */
@@ -225,44 +225,44 @@ BOOLEAN FASTCALL ExTryAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flag
 VOID FASTCALL ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 {
 	(void)Flags;
-	release(PushLock, VF_CALLER(), __func__);
+	release(PushLock, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 {
 	(void)Flags;
-	release(PushLock, VF_CALLER(), __func__);
+	release(PushLock, EX_CALLER(), __func__);
 }
 
 /* Held in either way. */
 VOID FASTCALL ExReleasePushLockEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 {
 	(void)Flags;
-	release(PushLock, VF_CALLER(), __func__);
+	release(PushLock, EX_CALLER(), __func__);
 }
 
 /* The plain names of the same. */
 VOID FASTCALL ExfAcquirePushLockExclusive(PEX_PUSH_LOCK PushLock)
 {
-	acquire(PushLock, true, VF_CALLER(), __func__);
+	acquire(PushLock, true, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExfAcquirePushLockShared(PEX_PUSH_LOCK PushLock)
 {
-	acquire(PushLock, false, VF_CALLER(), __func__);
+	acquire(PushLock, false, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExfReleasePushLock(PEX_PUSH_LOCK PushLock)
 {
-	release(PushLock, VF_CALLER(), __func__);
+	release(PushLock, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExfReleasePushLockExclusive(PEX_PUSH_LOCK PushLock)
 {
-	release(PushLock, VF_CALLER(), __func__);
+	release(PushLock, EX_CALLER(), __func__);
 }
 
 VOID FASTCALL ExfReleasePushLockShared(PEX_PUSH_LOCK PushLock)
 {
-	release(PushLock, VF_CALLER(), __func__);
+	release(PushLock, EX_CALLER(), __func__);
 }

@@ -235,52 +235,52 @@ static bool acquire(PERESOURCE resource, enum acquire_kind kind, bool may_wait, 
  */
 BOOLEAN NTAPI ExAcquireResourceExclusiveLite(PERESOURCE Resource, BOOLEAN Wait)
 {
-	return acquire(Resource, ACQUIRE_EXCLUSIVE, Wait, VF_CALLER(), __func__);
+	return acquire(Resource, ACQUIRE_EXCLUSIVE, Wait, EX_CALLER(), __func__);
 }
 
 BOOLEAN NTAPI ExTryToAcquireResourceExclusiveLite(PERESOURCE Resource)
 {
-	return acquire(Resource, ACQUIRE_EXCLUSIVE, false, VF_CALLER(), __func__);
+	return acquire(Resource, ACQUIRE_EXCLUSIVE, false, EX_CALLER(), __func__);
 }
 
 /* Behind exclusive waiters, unless the thread owns it already. An exclusive owner gets one more
  * level. (DEF-221) */
 BOOLEAN NTAPI ExAcquireResourceSharedLite(PERESOURCE Resource, BOOLEAN Wait)
 {
-	return acquire(Resource, ACQUIRE_SHARED, Wait, VF_CALLER(), __func__);
+	return acquire(Resource, ACQUIRE_SHARED, Wait, EX_CALLER(), __func__);
 }
 
 /* Past exclusive waiters. (DEF-222) */
 BOOLEAN NTAPI ExAcquireSharedStarveExclusive(PERESOURCE Resource, BOOLEAN Wait)
 {
-	return acquire(Resource, ACQUIRE_SHARED_STARVE, Wait, VF_CALLER(), __func__);
+	return acquire(Resource, ACQUIRE_SHARED_STARVE, Wait, EX_CALLER(), __func__);
 }
 
 /* Behind exclusive waiters even if the thread owns it. (DEF-223) */
 BOOLEAN NTAPI ExAcquireSharedWaitForExclusive(PERESOURCE Resource, BOOLEAN Wait)
 {
-	return acquire(Resource, ACQUIRE_SHARED_WAIT_EXCLUSIVE, Wait, VF_CALLER(), __func__);
+	return acquire(Resource, ACQUIRE_SHARED_WAIT_EXCLUSIVE, Wait, EX_CALLER(), __func__);
 }
 
 /* IRQL <= APC_LEVEL. Returns the thread's Win32 data on Windows; here 0. (DEF-227) */
 PVOID NTAPI ExEnterCriticalRegionAndAcquireResourceExclusive(PERESOURCE Resource)
 {
 	KeEnterCriticalRegion();
-	acquire(Resource, ACQUIRE_EXCLUSIVE, true, VF_CALLER(), __func__);
+	acquire(Resource, ACQUIRE_EXCLUSIVE, true, EX_CALLER(), __func__);
 	return NULL;
 }
 
 PVOID NTAPI ExEnterCriticalRegionAndAcquireResourceShared(PERESOURCE Resource)
 {
 	KeEnterCriticalRegion();
-	acquire(Resource, ACQUIRE_SHARED, true, VF_CALLER(), __func__);
+	acquire(Resource, ACQUIRE_SHARED, true, EX_CALLER(), __func__);
 	return NULL;
 }
 
 PVOID NTAPI ExEnterCriticalRegionAndAcquireSharedWaitForExclusive(PERESOURCE Resource)
 {
 	KeEnterCriticalRegion();
-	acquire(Resource, ACQUIRE_SHARED_WAIT_EXCLUSIVE, true, VF_CALLER(), __func__);
+	acquire(Resource, ACQUIRE_SHARED_WAIT_EXCLUSIVE, true, EX_CALLER(), __func__);
 	return NULL;
 }
 
@@ -325,19 +325,19 @@ static void release(PERESOURCE resource, ERESOURCE_THREAD thread, uint64_t calle
  * (DEF-242) */
 VOID FASTCALL ExReleaseResourceLite(PERESOURCE Resource)
 {
-	release(Resource, self(), VF_CALLER(), __func__);
+	release(Resource, self(), EX_CALLER(), __func__);
 }
 
 /* (DEF-241) */
 VOID NTAPI ExReleaseResourceForThreadLite(PERESOURCE Resource, ERESOURCE_THREAD ResourceThreadId)
 {
-	release(Resource, ResourceThreadId, VF_CALLER(), __func__);
+	release(Resource, ResourceThreadId, EX_CALLER(), __func__);
 }
 
 /* (DEF-240) */
 VOID FASTCALL ExReleaseResourceAndLeaveCriticalRegion(PERESOURCE Resource)
 {
-	release(Resource, self(), VF_CALLER(), __func__);
+	release(Resource, self(), EX_CALLER(), __func__);
 	KeLeaveCriticalRegion();
 }
 
@@ -345,7 +345,7 @@ VOID FASTCALL ExReleaseResourceAndLeaveCriticalRegion(PERESOURCE Resource)
  * APC_LEVEL. */
 VOID NTAPI ExConvertExclusiveToSharedLite(PERESOURCE Resource)
 {
-	uint64_t caller = VF_CALLER();
+	uint64_t caller = EX_CALLER();
 	KIRQL old = ke_lock_raise(lock_of(Resource));
 	bool owner = is_exclusive(Resource) && find_owner(Resource, self());
 	if (owner) {
@@ -396,7 +396,7 @@ static void reset(PERESOURCE resource)
 /* IRQL <= DISPATCH_LEVEL. The storage is nonpaged and 8-byte aligned. STATUS_SUCCESS. (DEF-172) */
 NTSTATUS NTAPI ExInitializeResourceLite(PERESOURCE Resource)
 {
-	uint64_t caller = VF_CALLER();
+	uint64_t caller = EX_CALLER();
 	if (!ex_live_add(EX_LIVE_RESOURCE, Resource, sizeof(*Resource), caller))
 		vf_report(VF_ResourceMisuse, __func__, caller, (uint64_t)Resource,
 			  "initializes the ERESOURCE %p, which is in use", Resource);
@@ -417,7 +417,7 @@ static void check_idle(PERESOURCE resource, uint64_t caller, const char *ddi)
 NTSTATUS NTAPI ExDeleteResourceLite(PERESOURCE Resource)
 {
 	if (vf_on())
-		check_idle(Resource, VF_CALLER(), __func__);
+		check_idle(Resource, EX_CALLER(), __func__);
 	ex_live_remove(EX_LIVE_RESOURCE, Resource);
 	ex_free(Resource->OwnerTable);
 	Resource->OwnerTable = NULL;
@@ -429,7 +429,7 @@ NTSTATUS NTAPI ExDeleteResourceLite(PERESOURCE Resource)
 NTSTATUS NTAPI ExReinitializeResourceLite(PERESOURCE Resource)
 {
 	if (vf_on())
-		check_idle(Resource, VF_CALLER(), __func__);
+		check_idle(Resource, EX_CALLER(), __func__);
 	ex_free(Resource->OwnerTable);
 	reset(Resource);
 	return STATUS_SUCCESS;

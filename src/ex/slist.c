@@ -142,7 +142,7 @@ static void unlock(PKSPIN_LOCK word, KIRQL old)
 PLIST_ENTRY FASTCALL ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry,
 						 PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	PLIST_ENTRY first = IsListEmpty(ListHead) ? NULL : ListHead->Flink;
 	InsertHeadList(ListHead, ListEntry);
 	unlock(Lock, old);
@@ -152,7 +152,7 @@ PLIST_ENTRY FASTCALL ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENT
 PLIST_ENTRY FASTCALL ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry,
 						 PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	PLIST_ENTRY last = IsListEmpty(ListHead) ? NULL : ListHead->Blink;
 	InsertTailList(ListHead, ListEntry);
 	unlock(Lock, old);
@@ -162,7 +162,7 @@ PLIST_ENTRY FASTCALL ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENT
 /* 0: empty. (DEF-236) */
 PLIST_ENTRY FASTCALL ExInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	PLIST_ENTRY first = IsListEmpty(ListHead) ? NULL : RemoveHeadList(ListHead);
 	unlock(Lock, old);
 	return first;
@@ -170,7 +170,7 @@ PLIST_ENTRY FASTCALL ExInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PKSPIN_LO
 
 PSINGLE_LIST_ENTRY FASTCALL ExInterlockedPopEntryList(PSINGLE_LIST_ENTRY ListHead, PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	PSINGLE_LIST_ENTRY first = PopEntryList(ListHead);
 	unlock(Lock, old);
 	return first;
@@ -180,7 +180,7 @@ PSINGLE_LIST_ENTRY FASTCALL ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHe
 						       PSINGLE_LIST_ENTRY ListEntry,
 						       PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	PSINGLE_LIST_ENTRY first = ListHead->Next;
 	PushEntryList(ListHead, ListEntry);
 	unlock(Lock, old);
@@ -190,7 +190,7 @@ PSINGLE_LIST_ENTRY FASTCALL ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHe
 /* Add under a lock, as one operation. Returns the value before. */
 ULONG FASTCALL ExInterlockedAddUlong(PULONG Addend, ULONG Increment, PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	ULONG before = *Addend;
 	*Addend = before + Increment;
 	unlock(Lock, old);
@@ -200,7 +200,7 @@ ULONG FASTCALL ExInterlockedAddUlong(PULONG Addend, ULONG Increment, PKSPIN_LOCK
 LARGE_INTEGER NTAPI ExInterlockedAddLargeInteger(PLARGE_INTEGER Addend, LARGE_INTEGER Increment,
 						 PKSPIN_LOCK Lock)
 {
-	KIRQL old = lock(Lock, VF_CALLER());
+	KIRQL old = lock(Lock, EX_CALLER());
 	LARGE_INTEGER before = *Addend;
 	Addend->QuadPart = before.QuadPart + Increment.QuadPart;
 	unlock(Lock, old);

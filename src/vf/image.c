@@ -37,6 +37,11 @@ static bool is_selected(const char *name)
 	return false;
 }
 
+bool vf_address_in_driver(uint64_t address)
+{
+	return ldr_image_from_address(address);
+}
+
 bool vf_address_checked(uint64_t address)
 {
 	const struct ldr_image *image = ldr_image_from_address(address);

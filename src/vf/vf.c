@@ -229,8 +229,7 @@ const struct vf_finding *vf_finding_at(uint32_t index)
 uint64_t vf_caller(void *return_address)
 {
 	uint64_t address = (uint64_t)(uintptr_t)return_address;
-	char where[4];
-	if (vf_address_where(address, where, sizeof where))
+	if (vf_address_in_driver(address))
 		return address;
 	const struct ke_call_record *record = ke_thread()->records;
 	return record && record->kind == KE_RECORD_DDI ? record->rip : 0;

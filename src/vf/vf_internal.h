@@ -23,6 +23,8 @@ bool vf_ddi_judge(const struct ddi *ddi, KIRQL irql, bool in_nmi, enum vf_rule *
 /* True if findings about code at `address` count: it lies in a driver that is checked (VER-3).
  * NMI-safe. */
 bool vf_address_checked(uint64_t address);
+/* True if it lies in any driver. NMI-safe. */
+bool vf_address_in_driver(uint64_t address);
 
 /* vf_report_with, whose parameters may be 0. `by_object`: findings about other objects are others.
  */
