@@ -22,9 +22,11 @@ uint64_t ke_interrupt_time(void)
 	return port_time_ns() / 100;
 }
 
+/* UINT64_MAX, never, for what lies more than 584 years ahead: drivers say "for ever" that way. */
 static uint64_t due_ns(const KTIMER *timer)
 {
-	return timer->DueTime.QuadPart * 100;
+	uint64_t due = timer->DueTime.QuadPart;
+	return due < UINT64_MAX / 100 ? due * 100 : UINT64_MAX;
 }
 
 /* ---- The list; dispatcher lock held ---- */
@@ -182,7 +184,7 @@ BOOLEAN NTAPI KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PK
 	LARGE_INTEGER due;
 	uint64_t now = ke_interrupt_time();
 	if (DueTime.QuadPart < 0) {
-		due.QuadPart = (LONGLONG)(now + (uint64_t)-DueTime.QuadPart);
+		due.QuadPart = (LONGLONG)(now + (0 - (uint64_t)DueTime.QuadPart));
 	} else {
 		int64_t left = DueTime.QuadPart - (int64_t)port_time_system();
 		due.QuadPart = (LONGLONG)(left > 0 ? now + (uint64_t)left : now);

@@ -133,15 +133,35 @@ void ke_object_signal(DISPATCHER_HEADER *object, KPRIORITY increment)
 struct wait {
 	PKTHREAD thread;
 	uint32_t count;
+	void **objects;
+	struct ke_wait_block *blocks; /* the caller's memory, or the thread's own */
 	bool all, alertable;
 	KPROCESSOR_MODE mode;
+	uint8_t reason;
 	bool has_timeout, poll;
 	LARGE_INTEGER due; /* absolute interrupt time, if has_timeout */
 	const char *ddi;
 	uint64_t caller;
 };
 
-/* With thread->wait_list filled: satisfied at once? */
+/*
+ * The thread's blocks are written under the dispatcher lock, for each try anew: an APC that came
+ * since may have waited itself.
+ */
+static void fill_blocks(const struct wait *w)
+{
+	PKTHREAD thread = w->thread;
+	thread->wait_list = w->blocks;
+	thread->wait_count = w->count;
+	thread->wait_reason = w->reason;
+	for (uint32_t i = 0; i < w->count; i++)
+		w->blocks[i] = (struct ke_wait_block){.thread = thread,
+						      .object = w->objects[i],
+						      .key = w->all ? 0 : (NTSTATUS)i,
+						      .wait_all = w->all};
+}
+
+/* With the blocks filled: satisfied at once? */
 static bool satisfied_now(struct wait *w, NTSTATUS *status)
 {
 	struct ke_wait_block *blocks = w->thread->wait_list;
@@ -204,7 +224,7 @@ static NTSTATUS wait_run(struct wait *w)
 	KIRQL old = thread->wait_next ? thread->WaitIrql : ke_dispatcher_lock();
 	thread->wait_next = false;
 	for (;;) {
-		thread->wait_count = w->count;
+		fill_blocks(w);
 		if (satisfied_now(w, &status))
 			break;
 		if (w->poll ||
@@ -259,7 +279,8 @@ void ke_wait_next(KIRQL old, bool wait)
 static __attribute__((noinline)) void check_irql(const struct wait *w, void *object,
 						 const LARGE_INTEGER *timeout)
 {
-	KIRQL irql = ke_irql();
+	/* After KeSetEvent(.., TRUE) the IRQL is only raised for the lock that it kept. */
+	KIRQL irql = w->thread->wait_next ? w->thread->WaitIrql : ke_irql();
 	uint64_t parameters[3] = {irql, (uint64_t)object, (uint64_t)timeout};
 	enum vf_rule rule;
 	if (irql > DISPATCH_LEVEL)
@@ -285,7 +306,7 @@ static void set_timeout(struct wait *w, const LARGE_INTEGER *timeout)
 	w->has_timeout = !w->poll;
 	uint64_t now = ke_interrupt_time();
 	if (timeout->QuadPart < 0) {
-		w->due.QuadPart = (LONGLONG)(now + (uint64_t)-timeout->QuadPart);
+		w->due.QuadPart = (LONGLONG)(now + (0 - (uint64_t)timeout->QuadPart));
 	} else {
 		/* Absolute, since 1601: as far from now as the wall clock says. */
 		int64_t left = timeout->QuadPart - (int64_t)port_time_system();
@@ -306,15 +327,15 @@ NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason,
 	PKTHREAD thread = ke_thread();
 	struct wait w = {.thread = thread,
 			 .count = 1,
+			 .objects = &Object,
+			 .blocks = thread->wait_blocks,
+			 .reason = (uint8_t)WaitReason,
 			 .alertable = Alertable,
 			 .mode = WaitMode,
 			 .ddi = "KeWaitForSingleObject",
 			 .caller = (uint64_t)__builtin_return_address(0)};
 	if (vf_on())
 		check_irql(&w, Object, Timeout);
-	thread->wait_reason = (uint8_t)WaitReason;
-	thread->wait_blocks[0] = (struct ke_wait_block){.thread = thread, .object = Object};
-	thread->wait_list = thread->wait_blocks;
 	set_timeout(&w, Timeout);
 	return wait_run(&w);
 }
@@ -333,6 +354,12 @@ NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE W
 	PKTHREAD thread = ke_thread();
 	struct wait w = {.thread = thread,
 			 .count = Count,
+			 .objects = Object,
+			 /* Ours in the caller's memory, packed at the front of it. */
+			 .blocks = Count > THREAD_WAIT_OBJECTS
+					   ? (struct ke_wait_block *)WaitBlockArray
+					   : thread->wait_blocks,
+			 .reason = (uint8_t)WaitReason,
 			 .alertable = Alertable,
 			 .mode = WaitMode,
 			 .all = WaitType == WaitAll,
@@ -347,15 +374,6 @@ NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE W
 							     "3 without a WaitBlockArray"});
 	if (vf_on())
 		check_irql(&w, Object, Timeout);
-	/* The blocks are ours in the caller's memory, packed at the front of it. */
-	thread->wait_list = Count > THREAD_WAIT_OBJECTS ? (struct ke_wait_block *)WaitBlockArray
-							: thread->wait_blocks;
-	for (ULONG i = 0; i < Count; i++)
-		thread->wait_list[i] = (struct ke_wait_block){.thread = thread,
-							      .object = Object[i],
-							      .key = w.all ? 0 : (NTSTATUS)i,
-							      .wait_all = w.all};
-	thread->wait_reason = (uint8_t)WaitReason;
 	set_timeout(&w, Timeout);
 	return wait_run(&w);
 }
@@ -376,11 +394,11 @@ NTSTATUS NTAPI KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertabl
 {
 	PKTHREAD thread = ke_thread();
 	struct wait w = {.thread = thread,
+			 .blocks = thread->wait_blocks,
 			 .alertable = Alertable,
 			 .mode = WaitMode,
 			 .ddi = "KeDelayExecutionThread",
 			 .caller = (uint64_t)__builtin_return_address(0)};
-	thread->wait_list = thread->wait_blocks;
 	set_timeout(&w, Interval);
 	if (w.poll) {
 		yield();
