@@ -284,6 +284,17 @@ void ke_thread_make_ready(PKTHREAD thread)
 	make_ready(thread, false);
 }
 
+/* The standby thread of `p` went elsewhere: one that queued up behind it may run there now. */
+static void offer(struct ke_processor *p)
+{
+	bool idles = p->current == p->idle;
+	PKTHREAD thread = queue_take(p, idles ? 0 : p->current->priority + 1);
+	if (thread)
+		standby(p, thread);
+	else if (idles)
+		atomic_fetch_or(&ke_idle_mask[p->number.Group], bit_of(p));
+}
+
 void ke_thread_requeue(PKTHREAD thread)
 {
 	struct ke_processor *p = thread->processor;
@@ -296,8 +307,8 @@ void ke_thread_requeue(PKTHREAD thread)
 		if (next_of(p) == thread)
 			next_set(p, NULL);
 		make_ready(thread, false);
-		if (!next_of(p) && p->current == p->idle)
-			atomic_fetch_or(&ke_idle_mask[p->number.Group], bit_of(p));
+		if (!next_of(p))
+			offer(p);
 		break;
 	case KE_THREAD_RUNNING:
 		atomic_store_explicit(&p->resched, true, memory_order_relaxed);
