@@ -86,9 +86,10 @@ _Noreturn void ke_bugcheck(ULONG code, uint64_t p1, uint64_t p2, uint64_t p3, ui
 {
 	const uint64_t parameters[4] = {p1, p2, p3, p4};
 	KIRQL irql = ke_irql();
-	uint32_t self = ke_this()->index + 1, none = 0;
+	uint32_t self, none = 0;
 
-	ke_irql_set(HIGH_LEVEL);
+	ke_irql_set(HIGH_LEVEL); /* from here on the thread stays on this processor */
+	self = ke_this()->index + 1;
 	if (atomic_compare_exchange_strong(&winner, &none, self)) {
 		ke_machine_freeze(FREEZE_NS);
 		fill(code, parameters, irql, detail);
