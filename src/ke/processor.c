@@ -56,8 +56,10 @@ void ke_processor_prepare(struct ke_processor *processor, uint32_t index)
 /* From here on counts and masks include it. */
 void ke_processor_activate(struct ke_processor *processor)
 {
+	/* Counted before it can get an NMI: a deregistration waits for every dispatch (nmi_grace).
+	 */
+	atomic_store(&ke_processor_count, processor->index + 1);
 	atomic_store(&processor->active, true);
-	atomic_store_explicit(&ke_processor_count, processor->index + 1, memory_order_release);
 	if (processor->number.Group == 0)
 		KeNumberProcessors = (CCHAR)(processor->number.Number + 1); /* PRC-70 */
 }
