@@ -195,7 +195,9 @@ bool port_cpu_freeze(struct port_cpu *cpu, uint64_t wait_ns)
 		uint32_t holder = atomic_load(&cpu->holder);
 		if (host_self && holder == host_self->tid)
 			return false;
-		if (holder && holder != asked)
+		/* Again after a while: the signal does nothing when it finds the thread between
+		 * two turns. */
+		if (holder && (holder != asked || round % 64 == 0))
 			host_tgkill(asked = holder, HOST_SIGNAL_FREEZE);
 		if (port_time_ns() - begin > wait_ns)
 			return false;
