@@ -87,7 +87,9 @@ static void run_setting(struct ke_command *command)
 
 bool ketch_registry_set(const char *service, const char *name, const char *value)
 {
-	struct setting setting = {
+	/* Not on the stack: Ctrl-C ends this call before the control thread has seen it. */
+	static struct setting setting;
+	setting = (struct setting){
 		.command.run = run_setting, .service = service, .name = name, .value = value};
 	return machine_command(&setting.command) == KETCH_OK && NT_SUCCESS(setting.status);
 }
