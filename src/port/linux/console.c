@@ -6,7 +6,8 @@
  * publishes it by its sequence number (release); the console thread takes slots in order (acquire)
  * and hands them back by advancing `written`. A writer on a baton is at HIGH_LEVEL (port.h), so
  * between claim and publication only an NMI can come; an NMI never waits for room, so it cannot
- * wait for the message that it interrupted.
+ * wait for the message that it interrupted. Nor is a writer frozen there: what comes after its
+ * message, the report above all, would never be written.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -28,6 +29,15 @@ static struct slot ring[SLOTS];
 static _Atomic uint64_t claimed, written, lost;
 static _Atomic uint32_t doorbell, sleeping;
 
+/* Own thread and its handlers only (an NMI inside adds and takes away its own). */
+static void publishing(struct port_thread *self, int change)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (self)
+		self->publishing += (uint32_t)change;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 bool port_console_write(enum port_stream stream, const char *text, size_t size, bool wait)
 {
 	while (size > SLOT_TEXT) {
@@ -36,11 +46,14 @@ bool port_console_write(enum port_stream stream, const char *text, size_t size, 
 		text += SLOT_TEXT;
 		size -= SLOT_TEXT;
 	}
+	struct port_thread *self = host_self;
 	uint64_t number = atomic_load(&claimed);
 	for (unsigned round = 0;;) {
 		if (number - atomic_load_explicit(&written, memory_order_acquire) < SLOTS) {
+			publishing(self, 1);
 			if (atomic_compare_exchange_weak(&claimed, &number, number + 1))
 				break;
+			publishing(self, -1);
 			continue;
 		}
 		if (!wait) {
@@ -55,6 +68,7 @@ bool port_console_write(enum port_stream stream, const char *text, size_t size, 
 	slot->size = (uint16_t)size;
 	memcpy(slot->text, text, size);
 	atomic_store(&slot->published, number + 1);
+	publishing(self, -1);
 	if (atomic_load(&sleeping)) {
 		atomic_fetch_add(&doorbell, 1);
 		host_futex_wake(&doorbell, 1);

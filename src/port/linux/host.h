@@ -29,6 +29,8 @@ struct port_thread {
 	void *alternate;
 	jmp_buf home; /* where the host thread goes back to the pool */
 	struct port_thread *next_free;
+	/* Messages that it has claimed and not yet published; on_freeze does not stop it there. */
+	volatile uint32_t publishing;
 };
 
 extern __thread struct port_thread *host_self __attribute__((tls_model("initial-exec")));

@@ -56,6 +56,8 @@ static void on_freeze(int number, siginfo_t *info, void *context)
 	struct port_cpu *cpu = host_held_cpu();
 	if (!cpu)
 		return; /* the baton moved on; whoever has it is asked again */
+	if (host_self->publishing)
+		return; /* the report would wait behind its message; it is asked again */
 	atomic_store(&cpu->frozen, (struct port_frame *)context);
 	port_park();
 }
