@@ -386,6 +386,19 @@ static void ver44_blocks_by_owner(void **state)
 	no_findings();
 }
 
+/* A driver that writes past its blocks does not reach the core's. */
+static void the_core_lives_apart(void **state)
+{
+	(void)state;
+	for (size_t size = 1; size < PAGE_SIZE; size *= 2) {
+		char *core = ex_allocate(size, TAG, NonPagedPoolNx);
+		char *driver = take(NonPagedPoolNx, size);
+		assert_true((uintptr_t)core >> PAGE_SHIFT != (uintptr_t)driver >> PAGE_SHIFT);
+		ex_free(core);
+		ExFreePool(driver);
+	}
+}
+
 static void injected_failures(void **state)
 {
 	(void)state;
@@ -538,6 +551,7 @@ int main(int argc, char **argv)
 		TEST(long_runs),
 		TEST(blocks_do_not_overlap),
 		TEST(bad_frees_stop_an_unchecked_machine),
+		TEST(the_core_lives_apart),
 		TEST(injected_failures),
 		TEST(no_memory_is_answered),
 		TEST(an_allocation_is_quick),
