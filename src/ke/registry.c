@@ -30,16 +30,16 @@ static uint32_t mix(uint32_t half, uint64_t key)
 static const uint64_t *keys(void)
 {
 	static uint64_t key[4];
-	static _Atomic uint32_t state; /* 0 none, 1 being drawn, 2 drawn */
-	uint32_t none = 0;
-	if (atomic_load_explicit(&state, memory_order_acquire) == 2)
+	static struct ke_lock drawing; /* who draws is not switched off while others wait */
+	static _Atomic bool drawn;
+	if (atomic_load_explicit(&drawn, memory_order_acquire))
 		return key;
-	if (atomic_compare_exchange_strong(&state, &none, 1)) {
+	KIRQL old = ke_lock_raise(&drawing);
+	if (!atomic_load_explicit(&drawn, memory_order_relaxed)) {
 		port_random(key, sizeof key);
-		atomic_store_explicit(&state, 2, memory_order_release);
+		atomic_store_explicit(&drawn, true, memory_order_release);
 	}
-	for (unsigned round = 0; atomic_load_explicit(&state, memory_order_acquire) != 2; round++)
-		port_spin(round);
+	ke_lock_lower(&drawing, old);
 	return key;
 }
 
