@@ -56,7 +56,7 @@ NTSTATUS NTAPI ExUuidCreate(GUID *Uuid)
 /* IRQL <= DISPATCH_LEVEL. Whether the system is of this suite (a bit number of the suite mask). */
 BOOLEAN NTAPI ExVerifySuite(ULONG SuiteType)
 {
-	return SuiteType < 32 && RTL_VERSION_SUITE >> SuiteType & 1;
+	return SuiteType < 32 && (ULONG)RTL_VERSION_SUITE >> SuiteType & 1;
 }
 
 /* ---- Processor features: those of the host
