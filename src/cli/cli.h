@@ -34,7 +34,8 @@ const char *file_name(const char *path);
 /* A number in decimal or 0x form, alone in its text and not above `limit`. */
 bool number_parse(const char *text, uint64_t limit, uint64_t *value);
 
-/* Printable ASCII of any text, `\xNN` for the rest; the result is static, four at a time. */
+/* Printable ASCII of any text, `\xNN` for the rest, "" for an empty one; the result is static, four
+ * at a time. */
 const char *escaped(const char *text);
 
 /* symbol.c: ` (symbol, file.c:12)` for an address in a driver, or an empty text. Remembers where

@@ -6,6 +6,8 @@
 #include <string.h>
 #include "cli/cli.h"
 
+#define FILE_LIMIT (1u << 30) /* four times the largest image */
+
 static const struct {
 	const char *name;
 	int (*main)(int argc, char **argv);
@@ -20,6 +22,8 @@ const char *escaped(const char *text)
 	static unsigned turn;
 	char *to = buffers[turn++ % 4];
 	size_t used = 0;
+	if (!*text)
+		return "\"\"";
 	for (const unsigned char *c = (const unsigned char *)text;
 	     *c && used < sizeof buffers[0] - 5; c++) {
 		if (*c >= 0x20 && *c < 0x7f && *c != '\\')
@@ -56,6 +60,10 @@ void *file_read(const char *path, size_t *size)
 	if (!file)
 		return NULL;
 	for (;;) {
+		if (used > FILE_LIMIT) {
+			errno = EFBIG;
+			break;
+		}
 		if (used == room) {
 			room = room ? room * 2 : 1 << 16;
 			char *more = realloc(bytes, room);

@@ -51,6 +51,10 @@ static bool start(void)
 	close(ask[0]);
 	close(answer[1]);
 	if (error) {
+		fprintf(stderr,
+			"ketch: llvm-symbolizer cannot be started, addresses have no names: %s "
+			"(Debian: apt install llvm)\n",
+			strerror(error));
 		close(ask[1]);
 		close(answer[0]);
 		return false;
