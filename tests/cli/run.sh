@@ -76,7 +76,7 @@ else
 fi
 
 # ---- JSON: the report's facts ----
-"$ketch" run -p 4 --json="$work/json" "$examples/nmi_bad.sys" wait:20 nmi:3x2 >"$work/log" 2>&1
+"$ketch" run -p 4 --json="$work/json" "$examples/nmi_bad.sys" wait:20 nmi:3 wait:20 nmi:3 >"$work/log" 2>&1
 why=$(python3 - "$work/json" 2>&1 <<'END'
 import json, sys
 r = json.load(open(sys.argv[1]))
