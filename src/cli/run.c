@@ -145,7 +145,7 @@ static bool nmi_action(struct run *run, const struct action *action)
 
 static bool ioctl_action(struct run *run, const struct action *action)
 {
-	uint8_t output[4096];
+	static uint8_t output[4096]; /* a driver may still write to it after Ctrl-C */
 	size_t returned = 0;
 	uint32_t status = 0;
 	enum ketch_outcome outcome =

@@ -127,8 +127,16 @@ static bool command_done(void *command)
 	return atomic_load(&((struct ke_command *)command)->done);
 }
 
+static struct ke_command *last_command;
+
+enum ketch_outcome machine_idle(void)
+{
+	return last_command ? machine_wait(command_done, last_command, 1000000000u) : KETCH_OK;
+}
+
 enum ketch_outcome machine_command(struct ke_command *command)
 {
+	last_command = command;
 	machine_message[0] = 0;
 	ke_command_post(command);
 	return machine_wait(command_done, command, 1000000000u);

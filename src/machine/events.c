@@ -32,6 +32,9 @@ enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t
 				     uint32_t *status)
 {
 	static struct load load;
+	enum ketch_outcome outcome = machine_idle();
+	if (outcome != KETCH_OK)
+		return outcome;
 	load = (struct load){
 		.command.run = run_load,
 		.request = {.name = name,
@@ -41,7 +44,7 @@ enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t
 			    .message = machine_message,
 			    .message_size = sizeof machine_message},
 	};
-	enum ketch_outcome outcome = machine_command(&load.command);
+	outcome = machine_command(&load.command);
 	*status = (uint32_t)load.status;
 	return outcome == KETCH_OK && !NT_SUCCESS(load.status) ? KETCH_REFUSED : outcome;
 }
@@ -65,8 +68,11 @@ static void run_unload(struct ke_command *command)
 enum ketch_outcome ketch_driver_unload(const char *name, uint32_t *status)
 {
 	static struct unload unload;
+	enum ketch_outcome outcome = machine_idle();
+	if (outcome != KETCH_OK)
+		return outcome;
 	unload = (struct unload){.command.run = run_unload, .name = name};
-	enum ketch_outcome outcome = machine_command(&unload.command);
+	outcome = machine_command(&unload.command);
 	*status = (uint32_t)unload.status;
 	return outcome == KETCH_OK && !NT_SUCCESS(unload.status) ? KETCH_REFUSED : outcome;
 }
@@ -89,6 +95,8 @@ bool ketch_registry_set(const char *service, const char *name, const char *value
 {
 	/* Not on the stack: Ctrl-C ends this call before the control thread has seen it. */
 	static struct setting setting;
+	if (machine_idle() != KETCH_OK)
+		return false;
 	setting = (struct setting){
 		.command.run = run_setting, .service = service, .name = name, .value = value};
 	return machine_command(&setting.command) == KETCH_OK && NT_SUCCESS(setting.status);
@@ -139,8 +147,10 @@ enum ketch_outcome ketch_nmi(uint32_t number, struct ketch_nmi *nmi)
 	struct ke_processor *p = ke_processors[number];
 	struct nmi_wait wait = {.processor = p, .delivered = atomic_load(&p->nmi_delivered)};
 	atomic_store(&p->nmi_trace, true);
-	if (ke_nmi_send(p) == KE_NMI_COALESCED)
+	if (ke_nmi_send(p) == KE_NMI_COALESCED) {
+		atomic_store(&p->nmi_trace, false);
 		return KETCH_OK;
+	}
 	enum ketch_outcome outcome = machine_wait(nmi_over, &wait, 50000);
 	atomic_store(&p->nmi_trace, false);
 	nmi->delivered = outcome == KETCH_OK;
@@ -191,6 +201,9 @@ enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in
 			       void *out, size_t out_size, size_t *returned, uint32_t *status)
 {
 	static struct ioctl ioctl;
+	enum ketch_outcome outcome = machine_idle();
+	if (outcome != KETCH_OK)
+		return outcome;
 	ioctl = (struct ioctl){
 		.command.run = run_ioctl,
 		.request = {.device = device,
@@ -200,7 +213,7 @@ enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in
 			    .out = out,
 			    .out_size = out_size},
 	};
-	enum ketch_outcome outcome = machine_command(&ioctl.command);
+	outcome = machine_command(&ioctl.command);
 	*returned = ioctl.request.returned;
 	*status = (uint32_t)ioctl.request.status;
 	return outcome == KETCH_OK && !NT_SUCCESS(ioctl.request.status) ? KETCH_REFUSED : outcome;

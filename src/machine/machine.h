@@ -8,6 +8,9 @@
 
 extern struct ketch_options machine_options;
 
+/* Wait until the last command, whose waiting may have been interrupted, is over: before its memory
+ * is used again. */
+enum ketch_outcome machine_idle(void);
 /* Run a command in the control thread and wait for it, the machine's stop, or the end of the run's
  * time. */
 enum ketch_outcome machine_command(struct ke_command *command);
