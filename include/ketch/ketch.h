@@ -78,8 +78,12 @@ uint32_t ketch_processor_count(void);
 /* Open \\.\NAME, send one IOCTL (buffered, direct or neither), close. */
 enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size,
 			       void *out, size_t out_size, size_t *returned, uint32_t *status);
-/* Make the function that waits now, or the next one, return KETCH_INTERRUPTED, once.
- * Async-signal-safe. */
+/*
+ * Make the function that waits now, or the next one, return KETCH_INTERRUPTED, once; all that is
+ * asked of the machine afterwards (unloading, which waits for what was under way) has
+ * KETCH_INTERRUPT_MS left. Async-signal-safe.
+ */
+#define KETCH_INTERRUPT_MS 5000
 void ketch_interrupt(void);
 /* Let the machine run for a while. */
 enum ketch_outcome ketch_wait(uint32_t ms);

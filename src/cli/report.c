@@ -104,10 +104,16 @@ static void print_hang(const struct run *run)
 {
 	static struct ketch_hang processors[256];
 	uint32_t count = ketch_hang(processors, 256);
-	fprintf(stderr,
-		"ketch: time ran out after %u s (--timeout) during %s; where each processor "
-		"stood:\n",
-		run->machine.timeout_ms / 1000, run->stage);
+	if (run->interrupted)
+		fprintf(stderr,
+			"ketch: interrupted during %s; the drivers were not unloaded within %u s; "
+			"where each processor stood:\n",
+			run->stage, KETCH_INTERRUPT_MS / 1000);
+	else
+		fprintf(stderr,
+			"ketch: time ran out after %u s (--timeout) during %s; where each "
+			"processor stood:\n",
+			run->machine.timeout_ms / 1000, run->stage);
 	for (uint32_t i = 0; i < count; i++) {
 		fprintf(stderr, "  processor %u at %s%s\n", processors[i].processor,
 			irql_name(processors[i].irql), processors[i].idle ? ", idle" : "");

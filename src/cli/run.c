@@ -106,7 +106,8 @@ static bool load(struct run *run, const char *path)
 		explain(run, "%s", ketch_message());
 		run->unusable = true;
 	}
-	if (outcome == KETCH_OK)
+	/* After Ctrl-C it may still come: unloading waits for its DriverEntry. */
+	if (outcome == KETCH_OK || outcome == KETCH_INTERRUPTED)
 		run->loaded[run->loaded_count++] = path;
 	return step(run, "load", outcome, status);
 }
@@ -168,14 +169,26 @@ static bool ioctl_action(struct run *run, const struct action *action)
  * stays. */
 static bool unload_all(struct run *run)
 {
+	bool interrupted = false;
 	while (run->loaded_count) {
-		const char *name = file_name(run->loaded[--run->loaded_count]);
+		const char *name = file_name(run->loaded[run->loaded_count - 1]);
 		uint32_t status = 0;
 		run->subject = name;
 		enum ketch_outcome outcome = ketch_driver_unload(name, &status);
+		if (outcome == KETCH_INTERRUPTED) {
+			run->interrupted = interrupted = true;
+			continue; /* waits for what goes on, and finds it gone */
+		}
+		run->loaded_count--;
 		if (outcome == KETCH_REFUSED && status == STATUS_INVALID_DEVICE_REQUEST) {
 			usage_error("%s: %s; it stays loaded", escaped(name), ketch_message());
 			run->stays_loaded = true;
+			continue;
+		}
+		if (outcome == KETCH_REFUSED && run->interrupted &&
+		    status == STATUS_OBJECT_NAME_NOT_FOUND) {
+			/* Unloaded, or its DriverEntry failed, after Ctrl-C. */
+			run->unloaded |= interrupted;
 			continue;
 		}
 		if (outcome == KETCH_REFUSED)
@@ -185,7 +198,7 @@ static bool unload_all(struct run *run)
 			return false;
 		run->unloaded = true;
 	}
-	return true;
+	return !interrupted || step(run, "unload", KETCH_INTERRUPTED, 0);
 }
 
 static bool act(struct run *run)
@@ -237,6 +250,8 @@ static void stage(struct run *run)
 	run->outcome = KETCH_OK;
 	run->message = NULL;
 	unload_all(run);
+	if (outcome == KETCH_INTERRUPTED)
+		run->stage = stage;
 	if (outcome != KETCH_OK && run->outcome != KETCH_BUGCHECK &&
 	    run->outcome != KETCH_TIMEOUT) {
 		run->outcome = outcome;

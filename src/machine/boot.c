@@ -99,6 +99,16 @@ void ketch_interrupt(void)
 	ke_host_signal();
 }
 
+bool machine_interrupted(void)
+{
+	if (!atomic_exchange(&interrupted, false))
+		return false;
+	uint64_t until = port_time_ns() + KETCH_INTERRUPT_MS * 1000000ull;
+	if (until < deadline_ns)
+		deadline_ns = until;
+	return true;
+}
+
 enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint64_t poll_ns)
 {
 	for (;;) {
@@ -107,7 +117,7 @@ enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint
 			return KETCH_OK;
 		if (atomic_load(&ke_machine_stopped) == KE_STOP_BUGCHECK)
 			return KETCH_BUGCHECK;
-		if (atomic_exchange(&interrupted, false))
+		if (machine_interrupted())
 			return KETCH_INTERRUPTED;
 		uint64_t now = port_time_ns();
 		if (now >= deadline_ns) {

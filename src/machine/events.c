@@ -138,6 +138,8 @@ static bool nmi_over(void *context)
 enum ketch_outcome ketch_nmi(uint32_t number, struct ketch_nmi *nmi)
 {
 	*nmi = (struct ketch_nmi){.processor = number};
+	if (machine_interrupted()) /* a flood of NMIs that are quick never waits */
+		return KETCH_INTERRUPTED;
 	if (number >= atomic_load(&ke_processor_count)) {
 		rtl_print(machine_message, sizeof machine_message,
 			  "there is no processor %u (the machine has %u)", number,

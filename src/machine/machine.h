@@ -14,6 +14,8 @@ enum ketch_outcome machine_idle(void);
 /* Run a command in the control thread and wait for it, the machine's stop, or the end of the run's
  * time. */
 enum ketch_outcome machine_command(struct ke_command *command);
+/* True once after ketch_interrupt; from then on the run's end is near. */
+bool machine_interrupted(void);
 /* Wait until `done` answers true; the same outcomes. For host threads. */
 enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint64_t poll_ns);
 

@@ -28,8 +28,10 @@ uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room)
 		struct ke_processor *p = ke_processors[i];
 		struct ketch_hang *hang = &processors[i];
 		struct port_frame *frame = atomic_load(&p->port.frozen);
-		*hang = (struct ketch_hang){
-			.processor = i, .irql = p->irql, .idle = p->current == p->idle};
+		*hang = (struct ketch_hang){.processor = i,
+					    .irql = p->irql,
+					    .idle = p->current == p->idle &&
+						    p->irql == PASSIVE_LEVEL};
 		if (!frame)
 			continue;
 		struct port_regs regs;

@@ -12,6 +12,9 @@
 #ifndef ROUNDS
 #define ROUNDS 1000
 #endif
+#ifndef SEED
+#define SEED 12345
+#endif
 #define WORKERS    64
 #define PER_WORKER 4
 #define ALIVE      0x616c6976u
@@ -60,7 +63,7 @@ static ULONG next_random(ULONG *seed)
 
 static VOID NTAPI worker(PVOID argument)
 {
-	ULONG self = (ULONG)(ULONG_PTR)argument, seed = 12345 + self, round, i;
+	ULONG self = (ULONG)(ULONG_PTR)argument, seed = SEED * 2654435761u + self, round, i;
 	CONTEXT_BLOCK *blocks =
 		ExAllocatePoolWithTag(NonPagedPoolNx, PER_WORKER * sizeof *blocks, 'troT');
 	PVOID handles[PER_WORKER] = {NULL};
