@@ -119,7 +119,7 @@ static void many_callbacks(void)
 static void measure_busy_deregister(void)
 {
 	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
-	const unsigned samples = 9, count = 100;
+	const unsigned samples = 25, count = 100;
 	struct row *row =
 		add("registry.deregister",
 		    "3 processors in continuous NMI dispatch, against liburcu synchronize_rcu",
