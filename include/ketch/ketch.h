@@ -83,7 +83,7 @@ enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in
  * asked of the machine afterwards (unloading, which waits for what was under way) has
  * KETCH_INTERRUPT_MS left. Async-signal-safe.
  */
-#define KETCH_INTERRUPT_MS 5000
+#define KETCH_INTERRUPT_MS 5000u
 void ketch_interrupt(void);
 /* Let the machine run for a while. */
 enum ketch_outcome ketch_wait(uint32_t ms);
