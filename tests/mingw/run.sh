@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Drivers built by mingw-w64 with its own headers and import libraries. KETCH names the program (build/ketch).
+set -u
+here=$(dirname "$(readlink -f "$0")")
+ketch=${KETCH:-$here/../../build/ketch}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+# run NAME SOURCE OPTIONS-OF-RUN...
+run() {
+	local name=$1 source=$2
+	shift 2
+	if ! x86_64-w64-mingw32-gcc -I/usr/x86_64-w64-mingw32/include/ddk -I/usr/share/mingw-w64/include/ddk -DWINVER=0x0A00 \
+		-D_WIN32_WINNT=0x0A00 -O2 -ffreestanding -mno-red-zone "$source" -o "$work/$name.sys" -nostdlib -shared \
+		-Wl,--subsystem,native -Wl,--entry,DriverEntry -Wl,--dynamicbase -Wl,--nxcompat -lntoskrnl -lhal -lgcc \
+		>"$work/log" 2>&1; then
+		cat "$work/log"
+		failed=$((failed + 1))
+		echo "FAIL mingw-$name: it does not compile"
+		return
+	fi
+	if "$ketch" run --timeout=20 "$work/$name.sys" "$@" >"$work/log" 2>&1 && ! grep -q '^FAIL' "$work/log"; then
+		passed=$((passed + 1))
+		echo "PASS mingw-$name"
+	else
+		sed 's/^/    /' "$work/log"
+		failed=$((failed + 1))
+		echo "FAIL mingw-$name: see above"
+	fi
+}
+
+run inline "$here/inline.c" nmi:allx2
+run hello "$here/../../examples/hello.c"
+run nmi_watch "$here/../../examples/nmi_watch.c" -p 4 nmi:allx2
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
