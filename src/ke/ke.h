@@ -117,6 +117,7 @@ struct _KTHREAD {
 	bool interrupts_off; /* cli, while it does not run */
 	bool system_thread;
 	bool terminating;
+	struct ke_registry_walk *walks; /* newest callback dispatch that it is in (ke/registry.h) */
 	void *callback_depth; /* NDK: consumer callbacks that run on this thread */
 	uint8_t tail[0x200];  /* stray reads of build-dependent fields stay inside (DEF-49) */
 };

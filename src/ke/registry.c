@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * registry.c: callbacks that any context may walk while others come and go (NMI-5..14, 28, 29).
+ * registry.c: callbacks that are walked while others come and go (NMI-5..14, 28, 29; BND-7, 10..12,
+ * 15; PRC-41).
  *
- * Who writes: register and deregister, one at a time under `lock` (DISPATCH_LEVEL). Who reads:
- * dispatches, in an NMI at any instruction, also of the writer itself, without a lock. Order: an
- * entry is complete before head points at it (release; readers acquire). Unlinking is one store;
- * the entry keeps its `next`, so a reader that stands on it walks on. Its memory is never given
- * back, and the entry is not used again before the family's grace period: until every dispatch that
- * was running when it was unlinked has ended.
+ * Families with grace periods. Who writes: register and deregister, one at a time under `lock`
+ * (DISPATCH_LEVEL). Who reads: dispatches, in an NMI at any instruction, also of the writer itself,
+ * without a lock. Order: an entry is complete before head points at it (release; readers acquire).
+ * Unlinking is one store; the entry keeps its `next`, so a reader that stands on it walks on. Its
+ * memory is never given back, and the entry is not used again before the family's grace period:
+ * until every dispatch that was running when it was unlinked has ended.
+ *
+ * Counted families. A call may wait for seconds, on any processor, so nobody can wait for "all who
+ * read now". Who reads: walks, each step under `lock`, which is not held during the call. A walk
+ * keeps its place by the count of the entry that it calls: an entry with a count is neither
+ * unlinked nor used again. Deregistration makes the generation even, from which moment no walk
+ * enters the entry; if it is being called, it stays in the list as a place to go on from, with
+ * links that others keep right, until the last call leaves it and wakes the deregistration
+ * (`waiter`, set and read under `lock`), which then unlinks it. Were it unlinked at once, its own
+ * `next` would grow stale: it could name an entry that has been removed and registered anew at the
+ * head, and the walk would begin again from there. A slot that was left can be a newer registration
+ * when a walk comes by: `number` and the walk's `limit` tell.
+ *
+ * Lock order: `lock`, then the dispatcher lock (the last call sets the waiter's event).
  *
  * Entries lie in chunks that double in size and stay for ever, so a handle of garbage is checked by
  * arithmetic on numbers and never by touching what it points at. A handle is the slot and its
@@ -125,14 +139,20 @@ void *ke_registry_register(struct ke_registry *registry, void *routine, void *co
 	entry->caller = caller;
 	atomic_store_explicit(&entry->claimed, 0, memory_order_relaxed);
 	atomic_store_explicit(&entry->declined, 0, memory_order_relaxed);
+	entry->number = ++registry->registrations;
 	do {
 		/* Odd, and such that the handle is not NULL. */
 		entry->generation = (entry->generation + 1) | 1;
 		handle = encipher(registry, entry->slot, entry->generation);
 	} while (!handle);
-	atomic_store_explicit(&entry->next,
-			      atomic_load_explicit(&registry->head, memory_order_relaxed),
-			      memory_order_relaxed);
+	struct ke_registry_entry *older =
+		atomic_load_explicit(&registry->head, memory_order_relaxed);
+	atomic_store_explicit(&entry->next, older, memory_order_relaxed);
+	entry->newer = NULL;
+	if (older)
+		older->newer = entry;
+	else
+		registry->oldest = entry;
 	/* Pairs with the acquire in ke_registry_first. */
 	atomic_store_explicit(&registry->head, entry, memory_order_release);
 out:
@@ -140,38 +160,145 @@ out:
 	return (void *)handle;
 }
 
+/* With the lock. */
 static void unlink_entry(struct ke_registry *registry, struct ke_registry_entry *entry)
 {
-	struct ke_registry_entry *_Atomic *link = &registry->head;
-	struct ke_registry_entry *at;
-	while ((at = atomic_load_explicit(link, memory_order_relaxed)) != entry)
-		link = &at->next;
-	atomic_store(link, atomic_load_explicit(&entry->next, memory_order_relaxed));
+	struct ke_registry_entry *older = atomic_load_explicit(&entry->next, memory_order_relaxed);
+	if (older)
+		older->newer = entry->newer;
+	else
+		registry->oldest = entry->newer;
+	/* seq_cst: before a grace period begins. */
+	atomic_store(entry->newer ? &entry->newer->next : &registry->head, older);
+}
+
+static void free_entry(struct ke_registry *registry, struct ke_registry_entry *entry)
+{
+	entry->next_free = registry->free;
+	registry->free = entry;
+}
+
+/* With the lock: the entry that lives under this handle; 0: none. */
+static struct ke_registry_entry *find(struct ke_registry *registry, void *handle)
+{
+	uint32_t slot, generation;
+	decipher(registry, (uint64_t)handle, &slot, &generation);
+	struct ke_registry_entry *entry = slot < UINT32_MAX - 64 ? entry_at(registry, slot) : NULL;
+	bool live = handle && entry && entry->generation == generation && (generation & 1);
+	return live ? entry : NULL;
 }
 
 NTSTATUS ke_registry_deregister(struct ke_registry *registry, void *handle)
 {
-	uint32_t slot, generation;
-	decipher(registry, (uint64_t)handle, &slot, &generation);
+	NTSTATUS status = STATUS_SUCCESS;
+	KEVENT left;
+	if (!registry->grace && ke_registry_inside(registry))
+		return STATUS_UNSUCCESSFUL;
 
 	KIRQL old = ke_lock_raise(&registry->lock);
-	struct ke_registry_entry *entry = slot < UINT32_MAX - 64 ? entry_at(registry, slot) : NULL;
-	bool live = handle && entry && entry->generation == generation && (generation & 1);
-	if (live) {
-		entry->generation++; /* from here on the handle is stale */
+	struct ke_registry_entry *entry = find(registry, handle);
+	if (!entry) {
+		status = STATUS_INVALID_HANDLE;
+		goto out;
+	}
+	if (entry->running && old > APC_LEVEL) {
+		status = STATUS_UNSUCCESSFUL; /* who waits here stops the processor that calls */
+		goto out;
+	}
+	entry->generation++; /* from here on the handle is stale */
+	if (registry->grace) {
+		unlink_entry(registry, entry);
+		ke_lock_lower(&registry->lock, old);
+		registry->grace();
+		old = ke_lock_raise(&registry->lock);
+	} else {
+		if (entry->running) {
+			KeInitializeEvent(&left, NotificationEvent, FALSE);
+			entry->waiter = &left;
+			ke_lock_lower(&registry->lock, old);
+			KeWaitForSingleObject(&left, Executive, KernelMode, FALSE, NULL);
+			/* Whoever set the event did so with the lock, and is done with it. */
+			old = ke_lock_raise(&registry->lock);
+			entry->waiter = NULL;
+		}
 		unlink_entry(registry, entry);
 	}
+	free_entry(registry, entry);
+out:
 	ke_lock_lower(&registry->lock, old);
-	if (!live)
-		return STATUS_INVALID_HANDLE;
+	return status;
+}
 
-	registry->grace();
+/* ---- Walks ---- */
 
-	old = ke_lock_raise(&registry->lock);
-	entry->next_free = registry->free;
-	registry->free = entry;
+bool ke_registry_inside(const struct ke_registry *registry)
+{
+	for (const struct ke_registry_walk *w = ke_thread()->walks; w; w = w->outer) {
+		if (w->registry == registry)
+			return true;
+	}
+	return false;
+}
+
+void ke_registry_walk_begin(struct ke_registry_walk *walk, struct ke_registry *registry,
+			    enum ke_registry_order order)
+{
+	PKTHREAD thread = ke_thread();
+	KIRQL old = ke_lock_raise(&registry->lock);
+	walk->limit = registry->registrations;
 	ke_lock_lower(&registry->lock, old);
-	return STATUS_SUCCESS;
+	walk->registry = registry;
+	walk->entry = NULL;
+	walk->order = order;
+	walk->outer = thread->walks;
+	thread->walks = walk;
+}
+
+/* With the lock: the call of the walk's entry is over. */
+static void leave(struct ke_registry_walk *walk)
+{
+	struct ke_registry_entry *entry = walk->entry;
+	if (entry && --entry->running == 0 && entry->waiter)
+		KeSetEvent(entry->waiter, 0, FALSE);
+	walk->entry = NULL;
+}
+
+static struct ke_registry_entry *first_of(const struct ke_registry_walk *walk)
+{
+	return walk->order == KE_OLDEST_FIRST ? walk->registry->oldest
+					      : ke_registry_first(walk->registry);
+}
+
+static struct ke_registry_entry *after(const struct ke_registry_walk *walk,
+				       struct ke_registry_entry *entry)
+{
+	return walk->order == KE_OLDEST_FIRST ? entry->newer : ke_registry_next(entry);
+}
+
+struct ke_registry_entry *ke_registry_walk_next(struct ke_registry_walk *walk)
+{
+	KIRQL old = ke_lock_raise(&walk->registry->lock);
+	struct ke_registry_entry *next = walk->entry ? after(walk, walk->entry) : first_of(walk);
+	while (next && (!(next->generation & 1) || next->number > walk->limit))
+		next = after(walk, next);
+	leave(walk);
+	if (next)
+		next->running++;
+	else
+		walk->limit = 0; /* ended: asked again it finds nothing */
+	walk->entry = next;
+	ke_lock_lower(&walk->registry->lock, old);
+	return next;
+}
+
+void ke_registry_walk_end(struct ke_registry_walk *walk)
+{
+	if (walk->entry) {
+		KIRQL old = ke_lock_raise(&walk->registry->lock);
+		leave(walk);
+		ke_lock_lower(&walk->registry->lock, old);
+	}
+	ke_thread()->walks = walk->outer;
 }
 
 void ke_registry_each(struct ke_registry *registry,
@@ -179,7 +306,10 @@ void ke_registry_each(struct ke_registry *registry,
 		      void *context)
 {
 	KIRQL old = ke_lock_raise(&registry->lock);
-	for (struct ke_registry_entry *e = ke_registry_first(registry); e; e = ke_registry_next(e))
-		each(context, e);
+	for (struct ke_registry_entry *e = ke_registry_first(registry); e;
+	     e = ke_registry_next(e)) {
+		if (e->generation & 1)
+			each(context, e);
+	}
 	ke_lock_lower(&registry->lock, old);
 }

@@ -3,21 +3,31 @@
  * registry.h: the one registry of driver callbacks that events are dispatched to (DESIGN.md
  * decision 3).
  *
- * A family (NMI, bound, processor change) has one registry. Entries are kept newest first and read
- * without a lock, in any context. Deregistration returns when no processor still runs the callback,
- * or could still reach its entry.
+ * A family (NMI, bound, processor change) has one registry; entries are kept newest first.
+ * Deregistration returns when nobody still runs the callback, or could still reach its entry. There
+ * are two kinds of families:
+ *
+ * - `grace` is set (NMI): callbacks run at HIGH_LEVEL and do not block. Read without a lock, in any
+ *   context, by ke_registry_first and ke_registry_next; `grace` waits for the readers.
+ * - `grace` is 0 (bound, processor change): callbacks block and move to other processors. Read by a
+ *   walk (ke_registry_walk_*), which counts the running calls of each entry; deregistration sleeps
+ *   until the entry has none, and is refused on a thread that is inside a callback of the family.
  */
 #pragma once
 
 #include "ke/ke.h"
 
 struct ke_registry_entry {
-	struct ke_registry_entry *_Atomic next;
+	struct ke_registry_entry *_Atomic next; /* the next older one */
+	struct ke_registry_entry *newer;        /* lock */
 	void *routine;
 	void *context;
 	uint64_t caller;     /* who registered it */
 	uint32_t slot;       /* own place, fixed */
 	uint32_t generation; /* odd while registered; lock */
+	uint64_t number;     /* of the registration, ascending; fixed while registered */
+	uint32_t running;    /* calls of a counted family that run now; lock */
+	PKEVENT waiter;      /* the deregistration that waits for them; lock */
 	struct ke_registry_entry *next_free;
 	_Atomic uint32_t claimed, declined; /* NMIs that no driver sent, while checked (VER-48) */
 };
@@ -27,10 +37,13 @@ struct ke_registry_entry {
 struct ke_registry {
 	const char *name;
 	uint32_t family; /* part of the handle: handles of other families do not match */
-	/* Returns when every reader that might have reached an unlinked entry has left. */
+	/* Returns when every reader that might have reached an unlinked entry has left; 0: calls
+	 * are counted. */
 	void (*grace)(void);
-	struct ke_registry_entry *_Atomic head;
-	struct ke_lock lock; /* writers; free list, chunks, generations */
+	struct ke_registry_entry *_Atomic head; /* the newest */
+	struct ke_registry_entry *oldest;       /* lock */
+	uint64_t registrations;                 /* so far; lock */
+	struct ke_lock lock; /* writers and walks; free list, chunks, generations */
 	struct ke_registry_entry *free;
 	struct ke_registry_entry
 		*chunks[KE_REGISTRY_CHUNKS]; /* chunk k holds 64 << k entries; never freed */
@@ -53,11 +66,44 @@ static inline struct ke_registry_entry *ke_registry_next(struct ke_registry_entr
 void *ke_registry_register(struct ke_registry *registry, void *routine, void *context,
 			   uint64_t caller);
 /*
- * Take the entry out and wait for its running calls. STATUS_SUCCESS, or STATUS_INVALID_HANDLE when
- * the handle names no live registration of this family. IRQL <= APC_LEVEL, not inside a callback of
- * the family.
+ * Take the entry out and wait for its running calls. STATUS_SUCCESS; STATUS_INVALID_HANDLE: the
+ * handle names no live registration of this family; STATUS_UNSUCCESSFUL, nothing changed, of a
+ * counted family only: called inside one of its callbacks, or above APC_LEVEL while the callback
+ * runs. IRQL <= APC_LEVEL; not inside a callback of a family with grace periods.
  */
 NTSTATUS ke_registry_deregister(struct ke_registry *registry, void *handle);
+
+/* ---- Walks of a counted family ---- */
+
+enum ke_registry_order { KE_NEWEST_FIRST, KE_OLDEST_FIRST };
+
+/* On the stack of the thread that dispatches; its own thread alone touches it. */
+struct ke_registry_walk {
+	struct ke_registry *registry;
+	struct ke_registry_entry *entry; /* whose call runs; 0: none yet */
+	struct ke_registry_walk *outer;  /* of the same thread: a callback led to this dispatch */
+	uint64_t limit; /* later registrations are not called; may be lowered before the first
+			   next */
+	enum ke_registry_order order;
+};
+
+/*
+ * A walk calls, in its order, each entry that was registered when it began and still is when its
+ * turn comes, once. IRQL <= DISPATCH_LEVEL, not in an NMI; the caller may block between two steps.
+ *
+ *	ke_registry_walk_begin(&walk, &registry, KE_NEWEST_FIRST);
+ *	while ((entry = ke_registry_walk_next(&walk)) && call(entry) == CONTINUE)
+ *		;
+ *	ke_registry_walk_end(&walk);
+ */
+void ke_registry_walk_begin(struct ke_registry_walk *walk, struct ke_registry *registry,
+			    enum ke_registry_order order);
+/* Leaves the entry before; 0: there is no further one. */
+struct ke_registry_entry *ke_registry_walk_next(struct ke_registry_walk *walk);
+void ke_registry_walk_end(struct ke_registry_walk *walk);
+/* True if the calling thread is inside a callback of the family. */
+bool ke_registry_inside(const struct ke_registry *registry);
+
 /* Call back for each live entry, at DISPATCH_LEVEL (unload checks). */
 void ke_registry_each(struct ke_registry *registry,
 		      void (*each)(void *context, const struct ke_registry_entry *entry),

@@ -10,58 +10,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <cmocka.h>
 #include "ke/registry.h"
+#include "tests/ke/fake_core.h"
 #include "tests/ke/wrong_registry.h"
-
-/* ---- A fake port and core ---- */
-
-static bool no_memory;
-
-void *port_pages_reserve(void *hint, size_t size)
-{
-	void *base = no_memory ? MAP_FAILED
-			       : mmap(hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return base == MAP_FAILED ? NULL : base;
-}
-
-bool port_pages_protect(void *base, size_t size, unsigned protection)
-{
-	(void)protection;
-	return !mprotect(base, size, PROT_READ | PROT_WRITE);
-}
-
-void port_pages_release(void *base, size_t size)
-{
-	munmap(base, size);
-}
-
-void port_spin(unsigned round)
-{
-	if (round % 16 == 15)
-		sched_yield();
-}
-
-void port_random(void *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		((unsigned char *)bytes)[i] = (unsigned char)rand();
-}
-
-KIRQL ke_lock_raise(struct ke_lock *lock)
-{
-	while (atomic_exchange(&lock->held, 1))
-		sched_yield();
-	return PASSIVE_LEVEL;
-}
-
-void ke_lock_lower(struct ke_lock *lock, KIRQL old)
-{
-	(void)old;
-	atomic_store(&lock->held, 0);
-}
 
 /* ---- Readers as processors: an odd sequence while a dispatch runs, as in ke/nmi.c ---- */
 
@@ -165,10 +118,10 @@ static void there_is_no_limit_but_memory_NMI_8_NMI_5(void **state)
 	(void)state;
 	static void *handles[20000];
 	struct ke_registry registry = fresh();
-	no_memory = true;
+	fake_no_memory = true;
 	assert_null(ke_registry_register(&registry, &dummy, NULL, 0));
 	assert_null(ke_registry_first(&registry));
-	no_memory = false;
+	fake_no_memory = false;
 	for (int i = 0; i < 20000; i++)
 		assert_non_null(handles[i] = ke_registry_register(&registry, &dummy, NULL, 0));
 	for (int i = 0; i < 20000; i += 2)
