@@ -256,6 +256,97 @@ bool port_files_set(const char *folder, int *error);
 void port_host_wait(_Atomic uint32_t *word, uint32_t while_value, int64_t timeout_ns);
 void port_host_wake(_Atomic uint32_t *word); /* NMI-safe */
 
+/* ---- User programs ------------------------------------------------------------------------------
+ *
+ * A user program is a process of the host. Each of its threads is traced by a host thread of its
+ * own, which is also the kernel thread of that user thread: a kernel thread that has left the
+ * kernel holds no baton and sits in port_user_run, which comes back when the kernel must act.
+ * "No baton" functions are called there; they block and may call libc. All functions that take a
+ * struct port_user are called by its own host thread alone.
+ */
+
+struct port_process; /* an address space: one host process, from its start or fork to its end */
+struct port_user;    /* one traced thread of it */
+
+/*
+ * Move bytes between the process's memory and `buffer`, as far as it is mapped so that user mode
+ * could read (write) it; user pages are brought in. Returns how many bytes were moved, counted from
+ * `address`: less than `size` where a page is missing or protected, 0 also when the process is
+ * gone. Any IRQL (NMI-safe), any thread; never faults on `address`.
+ */
+size_t port_process_read(struct port_process *process, uint64_t address, void *buffer, size_t size);
+size_t port_process_write(struct port_process *process, uint64_t address, const void *buffer,
+			  size_t size);
+/* Ended: its memory is no more. Any IRQL. */
+bool port_process_gone(struct port_process *process);
+/* The host's process id. */
+uint32_t port_process_id(struct port_process *process);
+/* The file of its program, as the host names it. */
+const char *port_process_image(struct port_process *process);
+/* Nobody uses it any more. */
+void port_process_release(struct port_process *process);
+
+/* Registers of a stopped user thread, in 64-bit form for 32-bit programs too. */
+struct port_user_regs {
+	struct port_regs general;
+	uint64_t fs_base, gs_base;
+	uint16_t cs, ss, ds, es, fs, gs;
+};
+
+enum port_user_event_kind {
+	PORT_USER_BOUND,   /* #BR, recognised for certain; registers as of the fault */
+	PORT_USER_CHILD,   /* it made a thread or a process: `child`, `same_process` */
+	PORT_USER_EXEC,    /* its process runs another program; the other threads are gone */
+	PORT_USER_EXITING, /* it ends, and goes on ending when run again; memory is still there */
+	PORT_USER_ENDED,   /* it is gone; `status` when that was the end of its process, too */
+};
+
+struct port_user_event {
+	enum port_user_event_kind kind;
+	struct port_user *child;            /* CHILD: to be adopted by a kernel thread of its own */
+	bool same_process;                  /* CHILD: a thread */
+	struct port_process *child_process; /* CHILD, not same_process: its address space */
+	bool status_valid;                  /* ENDED */
+	int status;                         /* ENDED: as waitpid gives it */
+};
+
+/* How a stopped user thread goes on. */
+enum port_user_resume {
+	PORT_USER_CONTINUE, /* with the registers as they are now */
+	PORT_USER_DELIVER,  /* the same, and the fault becomes the program's own SIGSEGV */
+};
+
+struct port_user_start {
+	const char *const *arguments; /* NULL-terminated; [0] names the file, relative to the cwd */
+	int error;                    /* errno of the host, and in words what failed */
+	const char *what;
+};
+/*
+ * Start a program, traced by the calling host thread, stopped before its first instruction. 0: it
+ * cannot be started (start->error). No baton.
+ */
+struct port_user *port_user_spawn(struct port_user_start *start, struct port_process **process);
+/* Take over a user thread that PORT_USER_CHILD announced. False: it ended meanwhile. No baton. */
+bool port_user_adopt(struct port_user *child);
+/* Nobody will adopt it (no memory for a kernel thread): end it. No baton. */
+void port_user_abandon(struct port_user *child);
+/* Let it run until the kernel must act. No baton. */
+void port_user_run(struct port_user *user, enum port_user_resume resume,
+		   struct port_user_event *event);
+/* After PORT_USER_ENDED. */
+void port_user_release(struct port_user *user);
+/* The host's thread id. */
+uint32_t port_user_id(const struct port_user *user);
+
+/* The registers of the stopped thread; live until port_user_run. After a change say so. */
+struct port_user_regs *port_user_regs(struct port_user *user);
+void port_user_regs_changed(struct port_user *user);
+/* Its FXSAVE area (XMM at +160, MXCSR at +24); 0: the thread is gone. After a change say so. */
+void *port_user_fxsave(struct port_user *user);
+void port_user_fxsave_changed(struct port_user *user);
+/* End the process (SIGKILL). Any IRQL, any thread. */
+void port_process_kill(struct port_process *process);
+
 /* ---- Up-calls: the core provides these ----------------------------------------------------------
  */
 
