@@ -256,6 +256,17 @@ void ke_lock_release(struct ke_lock *lock);
 KIRQL ke_lock_raise(struct ke_lock *lock);           /* raise to DISPATCH_LEVEL, acquire */
 void ke_lock_lower(struct ke_lock *lock, KIRQL old); /* release, lower */
 
+/*
+ * The processor's thread, or its process, changes: from now on user addresses mean those of `to`.
+ * The dispatcher calls it at a context switch; so does whoever else makes a thread current on a
+ * processor
+ * (`to`: that thread's process), and attaching. 0: nobody cares (no user processes). Caller: on the
+ * processor, IRQL >= DISPATCH_LEVEL. Takes a lock inside all others.
+ */
+extern void (*ke_process_switched)(PKPROCESS to);
+/* ke_port_hold's: set with it. */
+extern bool (*ke_processor_hold)(void);
+
 /* ---- The dispatcher ---- */
 
 KIRQL ke_dispatcher_lock(void);

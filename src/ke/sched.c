@@ -26,6 +26,8 @@ static uint32_t ready_mask; /* bit p: ready[p] is not empty */
 _Atomic uint32_t ke_ready_count;
 _Atomic uint64_t ke_idle_mask[KE_MAXIMUM_GROUPS];
 void (*ke_thread_gone)(PKTHREAD thread);
+void (*ke_process_switched)(PKPROCESS to);
+bool (*ke_processor_hold)(void);
 
 void ke_scheduler_initialize(void)
 {
@@ -220,6 +222,8 @@ void ke_switch_away(void)
 	self->quantum_end = false;
 	if (next == from)
 		return;
+	if (ke_process_switched && from->Process != next->Process)
+		ke_process_switched(next->Process);
 	bool off = self->interrupts_off;
 	self->interrupts_off = next->interrupts_off;
 	from->interrupts_off = off;
@@ -264,6 +268,12 @@ void ke_dispatch_interrupt(void)
 		ke_switch_away();
 	}
 	release();
+}
+
+bool ke_port_hold(struct port_cpu *cpu)
+{
+	(void)cpu;
+	return ke_processor_hold && ke_processor_hold();
 }
 
 /* ---- For the rest of the core ---- */

@@ -141,6 +141,32 @@ bool port_cpu_freeze(struct port_cpu *cpu, uint64_t wait_ns);
 /* Sleep for ever: the machine has stopped. */
 _Noreturn void port_park(void);
 
+/* ---- The window on user processes (mm/user.c) --------------------------------------------------
+ */
+
+struct port_process; /* a user program */
+
+/*
+ * Once, at boot: page frames in kernel memory, one behind the other from *alias. What lies in a
+ * frame can be shown at user addresses as well. False: the host has no room.
+ */
+bool port_window_create(size_t frames, char **alias);
+/*
+ * Show a frame at the page `address`, below 0x400000000000, read-only or writable; also to change
+ * that. False: something of Ketch's own lies there, or the host refused. In handlers too.
+ */
+bool port_window_map(uint64_t address, size_t frame, bool writable);
+void port_window_unmap(uint64_t address, size_t size);
+/* One more address for frames, in the order given; ends with port_pages_release. 0: no room. */
+void *port_window_view(const uint32_t *frames, size_t count);
+/* What the program itself may do at `address`: enum port_protection. In handlers too. */
+unsigned port_process_protection(struct port_process *process, uint64_t address);
+/*
+ * Ask whoever holds `cpu` to stand still, at whatever IRQL: ke_port_hold is called there again and
+ * again until it returns false. NMIs come in meanwhile. NMI-safe.
+ */
+void port_cpu_hold(struct port_cpu *cpu);
+
 /* ---- Interrupted contexts ----------------------------------------------------------------------
  */
 
@@ -355,6 +381,9 @@ void ke_port_interrupt(struct port_cpu *cpu, struct port_frame *frame);
 /* A latched NMI was taken on `cpu`, which the caller holds; on the alternate stack; further NMIs
  * blocked. */
 void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame);
+/* After port_cpu_hold, on `cpu`, which the caller holds; on the alternate stack. True: stand still.
+ */
+bool ke_port_hold(struct port_cpu *cpu);
 /*
  * The holder of `cpu` trapped; on the alternate stack. Returns true when the frame was made fit to
  * continue; does not return from a bug check. False: the trap is not the machine's (the port lets

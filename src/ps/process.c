@@ -22,7 +22,7 @@ _Static_assert(sizeof(KAPC_STATE) == 0x30, "DEF-269");
 
 PKPROCESS ps_system_process;
 PEPROCESS PsInitialSystemProcess;
-void (*ps_process_switched)(PKPROCESS from, PKPROCESS to);
+void (*ps_space_free)(struct mm_space *space);
 
 /* The list's head is an entry of no process, as PsActiveProcessHead is. */
 static LIST_ENTRY active = {&active, &active};
@@ -45,6 +45,8 @@ static void process_destroy(void *body)
 		RemoveEntryList(&process->ActiveProcessLinks);
 	ke_lock_lower(&ps_lock, old);
 	ps_id_remove(process->UniqueProcessId);
+	if (process->address_space)
+		ps_space_free(process->address_space);
 }
 
 NTSTATUS ps_process_create(const char *image_name, PKPROCESS parent, PKPROCESS *result)
@@ -184,6 +186,16 @@ VOID NTAPI PsReleaseProcessExitSynchronization(PEPROCESS Process)
 	ExReleaseRundownProtection(&((PKPROCESS)Process)->exit_protection);
 }
 
+/* In one step as seen by the dispatcher: it looks at the thread's process when it switches. */
+static void process_set(PKTHREAD thread, PKPROCESS process)
+{
+	KIRQL old = ke_irql_raise(max(ke_irql(), DISPATCH_LEVEL));
+	thread->Process = process;
+	if (ke_process_switched)
+		ke_process_switched(process);
+	ke_irql_lower(old);
+}
+
 /*
  * See a process's user memory (DEF-269). IRQL <= DISPATCH, not in a DPC (bug check 5, as on
  * Windows). Nests by the caller's state blocks.
@@ -206,9 +218,7 @@ VOID NTAPI KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState)
 	if (from == Process)
 		return;
 	ApcState->Process = from;
-	thread->Process = Process;
-	if (ps_process_switched)
-		ps_process_switched(from, Process);
+	process_set(thread, Process);
 }
 
 /* Back to what KeStackAttachProcess left (DEF-270). IRQL <= DISPATCH. */
@@ -224,10 +234,8 @@ VOID NTAPI KeUnstackDetachProcess(PRKAPC_STATE ApcState)
 		detail.address = VF_CALLER();
 		ke_bugcheck(INVALID_PROCESS_DETACH_ATTEMPT, (uint64_t)from, 0, 0, 0, &detail);
 	}
-	thread->Process = to;
 	ApcState->Process = 0;
-	if (ps_process_switched)
-		ps_process_switched(from, to);
+	process_set(thread, to);
 }
 
 /* IRQL = PASSIVE (VER-21). TRUE: a checked build, which this is not. Each pointer is optional. */

@@ -27,7 +27,7 @@ struct _KPROCESS {
 	LARGE_INTEGER created;
 	NTSTATUS exit_status;
 	EX_RUNDOWN_REF exit_protection; /* PsAcquireProcessExitSynchronization */
-	void *address_space; /* of a user process: the part that traces it; 0: the system's */
+	struct mm_space *address_space; /* of a user process (mm/user.h); 0: the system's */
 	uint8_t tail[0x100];
 };
 
@@ -71,9 +71,8 @@ _Noreturn void ps_thread_exit(NTSTATUS status);
 /* Called once in every ending thread, at PASSIVE_LEVEL, before it is signalled (io: its pending
  * IRPs). */
 extern void (*ps_thread_rundown)(PKTHREAD thread);
-/* Called when the calling thread's process changed (user processes: whose memory is visible). May
- * be 0. */
-extern void (*ps_process_switched)(PKPROCESS from, PKPROCESS to);
+/* A process object with an address space is gone (mm). */
+extern void (*ps_space_free)(struct mm_space *space);
 
 /* ---- Processes ---- */
 
