@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal.h: the NDK objects among themselves: lifetime, requests, callbacks, memory.
+ *
+ * Everything here: IRQL <= DISPATCH_LEVEL, on a baton. See object.c, request.c, region.c for the
+ * theory.
+ */
+#pragma once
+
+#include <ndkpi.h>
+#include <ntifs.h>
+#include "ex/ex.h"
+#include "ke/callout.h"
+#include "ke/ke.h"
+#include "ndk/policy.h"
+#include "ndk/provider.h"
+#include "vf/vf.h"
+
+#define NDK_TAG 'kdnK'
+
+/* ---- Deliveries: calls out of the core, by DPC or by work item ---- */
+
+enum ndk_level {
+	NDK_LEVEL_ANY,      /* by turns, or as --ndk-complete=random draws */
+	NDK_LEVEL_DISPATCH, /* a DPC on this processor */
+	NDK_LEVEL_PASSIVE,  /* a work item */
+};
+
+/* One call that is under way; its owner's until run() is entered, and then again. */
+struct ndk_delivery {
+	void (*run)(struct ndk_delivery *delivery);
+	KDPC dpc;
+	struct ex_work work;
+};
+void ndk_delivery_initialize(struct ndk_delivery *delivery, void (*run)(struct ndk_delivery *));
+/* Not while it is queued. DPCs run when the IRQL allows it: from PASSIVE_LEVEL before this returns.
+ */
+void ndk_delivery_queue(struct ndk_delivery *delivery, enum ndk_level level);
+
+/* Around every call of a consumer's routine: call record, depth of callbacks on this thread, IRQL
+ * afterwards. */
+struct ndk_callout {
+	struct ke_call_record record;
+	const void *routine, *context;
+	KIRQL irql;
+};
+void ndk_callout_begin(struct ndk_callout *callout, const void *routine, const void *context);
+void ndk_callout_end(struct ndk_callout *callout);
+/* True inside a consumer's callback. */
+static inline bool ndk_in_callback(void)
+{
+	return ke_thread()->callback_depth != NULL;
+}
+
+/* ---- Objects ---- */
+
+struct ndk_object;
+
+struct ndk_class {
+	const char *name; /* "memory region" */
+	NDK_OBJECT_TYPE type;
+	size_t size;
+	const void *dispatch;
+	/* The close has begun: start to flush and cancel; returns at once. 0: nothing to do. */
+	void (*begin_close)(struct ndk_object *object);
+	/* The last reference is gone, the provider's part too; frees what the object owns, not the
+	 * object. 0: nothing. */
+	void (*destroy)(struct ndk_object *object);
+	/* More about it for a finding: " token 0x12345678"; 0: nothing to say. */
+	void (*describe)(const struct ndk_object *object, char *text, size_t size);
+	bool close_cancels; /* a close with requests under way is how they are cancelled: no finding
+			     */
+};
+
+enum ndk_life { NDK_NEW, NDK_OPEN, NDK_CLOSING, NDK_GONE };
+
+enum ndk_request_kind { NDK_REQUEST, NDK_CREATE, NDK_CLOSE };
+
+/*
+ * An asynchronous call under way. Owns a busy reference to `object` until its callback has
+ * returned.
+ */
+struct ndk_request {
+	struct ndk_delivery delivery;
+	struct ndk_object *object;
+	enum ndk_request_kind kind;
+	union {
+		const void *routine; /* 0: the consumer does not want to know */
+		NDK_FN_REQUEST_COMPLETION *completed;
+		NDK_FN_CREATE_COMPLETION *created;
+		NDK_FN_CLOSE_COMPLETION *closed;
+	};
+	void *context;
+	NTSTATUS status;
+	struct ndk_object *result; /* NDK_CREATE */
+	/* Just before the callback: the new state. May change `status`. 0: nothing to do. */
+	void (*finish)(struct ndk_request *request);
+	uint64_t argument; /* finish's */
+	uint64_t caller;
+	_Atomic bool complete;
+};
+
+#define NDK_SIGNATURE      0x4b444e4bu
+#define NDK_SIGNATURE_GONE 0x6b64656eu
+#define NDK_ANTECEDENTS    6
+
+/*
+ * The first member of every object. The consumer sees the first 0x30 bytes (NDK-9).
+ *
+ * busy         references: 1 for being open, 1 for each request, callback, event and successor
+ * under way. The close ends when it reaches 0. Anyone who holds one may take more. life NDK_OPEN ->
+ * NDK_CLOSING by the consumer's close (compare and swap), -> NDK_GONE by who drops the last
+ * reference. requests     requests whose callback has not begun. calls        calls of the consumer
+ * that run, while the verifier is on. antecedents  what this object keeps alive; ndk_lock. all in
+ * ndk_objects; ndk_lock.
+ */
+struct ndk_object {
+	NDK_OBJECT_HEADER header; /* 00 */
+	const void *dispatch;     /* 28: written once, never read (NDK-7) */
+	void *provider_data;      /* 30: ndk_private */
+	uint32_t signature;       /* 38 */
+	_Atomic uint32_t life;    /* 3c: enum ndk_life */
+	const struct ndk_class *class;
+	_Atomic uint32_t busy;
+	_Atomic uint32_t requests;
+	_Atomic uint32_t calls;
+	struct ndk_adapter *adapter; /* an adapter: itself */
+	struct ndk_object *antecedents[NDK_ANTECEDENTS];
+	LIST_ENTRY all;
+	uint64_t caller; /* who created it */
+	struct ndk_request close;
+	struct ndk_request *creation; /* while the provider makes it */
+};
+_Static_assert(offsetof(struct ndk_object, provider_data) == NDK_PRIVATE_OFFSET, "ndk_private");
+
+/*
+ * At the beginning of every function of a dispatch table: signature, type, IRQL, use after the
+ * close (VER-57, VER-59). False: refuse with STATUS_INVALID_DEVICE_STATE, or do nothing.
+ */
+bool ndk_object_enter(const void *object, NDK_OBJECT_TYPE type, const char *function,
+		      uint64_t caller);
+/* ... and at its end, if it was true. Not when the call's own completion may have closed it: a
+ * function that returns STATUS_PENDING leaves before it completes. */
+void ndk_object_leave(const void *object);
+
+/* Zeroed but for the header; life NDK_NEW, busy 1; keeps `parent` (and so the adapter). 0: no
+ * memory. */
+void *ndk_object_allocate(const struct ndk_class *class, struct ndk_object *parent,
+			  uint64_t caller);
+/*
+ * The object is complete: have the provider make its part, then hand it out as the completion
+ * policy says. Returns what the Create function returns; *out is set only for STATUS_SUCCESS.
+ * A failure frees the object (destroy is called). `function`: for failures on demand.
+ */
+NTSTATUS ndk_create_done(void *object, const void *parameters, enum ndk_function function,
+			 NDK_FN_CREATE_COMPLETION *routine, void *context, void **out);
+/* An object that was never handed out goes. */
+void ndk_object_discard(void *object);
+/* The one close function of all tables (NDK-34). */
+NTSTATUS NTAPI ndk_close(NDK_OBJECT_HEADER *object, NDK_FN_CLOSE_COMPLETION *completion,
+			 void *context);
+NTSTATUS NTAPI ndk_query_extension(NDK_OBJECT_HEADER *object, CONST GUID *id, NDK_VERSION version,
+				   NDK_EXTENSION_INTERFACE *interface);
+
+static inline void ndk_busy_get(struct ndk_object *object)
+{
+	atomic_fetch_add_explicit(&object->busy, 1, memory_order_relaxed);
+}
+/* For whom no reference is sure: false when the last one is gone. The memory must be sure. */
+bool ndk_busy_try(struct ndk_object *object);
+/* The object may be gone afterwards. */
+void ndk_busy_put(struct ndk_object *object);
+/* `successor` keeps `antecedent` until its close completion has returned, or it is dropped. The
+ * caller holds both. False: no room (a defect). */
+bool ndk_antecedent_add(void *successor, void *antecedent);
+void ndk_antecedent_drop(void *successor, void *antecedent);
+
+static inline bool ndk_closing(const struct ndk_object *object)
+{
+	return atomic_load_explicit(&object->life, memory_order_acquire) > NDK_OPEN;
+}
+
+/* ---- Requests (NDK-76..79) ---- */
+
+/*
+ * What the function had to do is done, with this status: return it, or STATUS_PENDING with the
+ * completion called, as the policy says. Failures that may only be inline are simply returned.
+ */
+NTSTATUS ndk_request_done(void *object, const void *routine, void *context, NTSTATUS status,
+			  uint64_t caller);
+/* It goes on after the return: to be completed once. 0: no memory. */
+struct ndk_request *ndk_request_pend(void *object, const void *routine, void *context,
+				     uint64_t caller);
+/* From any thread, once; the callback comes by delivery, never in the caller's frame. */
+void ndk_request_complete(struct ndk_request *request, NTSTATUS status);
+/* Never to be completed: the function returns a failure inline after all. */
+void ndk_request_discard(struct ndk_request *request);
+
+/* ---- Adapter, protection domain ---- */
+
+struct ndk_adapter {
+	struct ndk_object object;
+	const struct ndk_device *device;
+	NDK_ADAPTER_INFO info;
+	uint32_t privileged_token;
+	KEVENT gone; /* the last reference is dropped */
+};
+
+struct ndk_pd {
+	struct ndk_object object;
+};
+
+/* ---- Regions: what tokens stand for; see region.c ---- */
+
+struct ndk_access {
+	char *data;    /* where `address` is */
+	size_t length; /* bytes that lie together there: at most what was asked, at most NDK_CHUNK
+			*/
+	void *guard;   /* region.c's */
+};
+#define NDK_CHUNK 65536u
+
+/*
+ * Check `length` (not 0) bytes at `address` under `token` for protection domain, range without
+ * overflow, state and rights, and open the first piece of them, which stays accessible until
+ * ndk_access_end. A deregistration, invalidation or close that has begun makes it fail; one that
+ * begins later waits for the end. Local SGEs: NDK_RIGHT_LOCAL_READ or _WRITE; a peer's:
+ * NDK_RIGHT_REMOTE_*; a sink of reads: NDK_RIGHT_LOCAL_WRITE | NDK_RIGHT_READ_SINK.
+ * IRQL = DISPATCH_LEVEL until the end.
+ * STATUS_ACCESS_VIOLATION: token, PD, state or rights; STATUS_REMOTE_RESOURCES: beyond the region.
+ */
+NTSTATUS ndk_access_begin(struct ndk_pd *pd, uint32_t token, uint64_t address, uint64_t length,
+			  unsigned rights, struct ndk_access *access);
+void ndk_access_end(struct ndk_access *access);
+
+/* ---- Changes of regions and windows by work requests (NDK-124..131) ---- */
+
+/*
+ * What NdkFastRegister, NdkBind, NdkInvalidate will do, with its copies. Made by the posting
+ * function, which also takes the state's next step (NDK-130); then applied when its turn comes in
+ * the queue, or dropped, exactly once. Holds the object.
+ */
+struct ndk_change;
+NTSTATUS ndk_change_fast_register(NDK_MR *mr, ULONG count, CONST NDK_LOGICAL_ADDRESS *pages,
+				  ULONG fbo, SIZE_T length, PVOID base, ULONG flags,
+				  struct ndk_pd *pd, uint64_t caller, struct ndk_change **change);
+NTSTATUS ndk_change_bind(NDK_MR *mr, NDK_MW *mw, PVOID address, SIZE_T length, ULONG flags,
+			 struct ndk_pd *pd, uint64_t caller, struct ndk_change **change);
+NTSTATUS ndk_change_invalidate(NDK_OBJECT_HEADER *object, struct ndk_pd *pd, uint64_t caller,
+			       struct ndk_change **change);
+/* Its completion's status. An invalidation has ended when this returns: no access is under way. */
+NTSTATUS ndk_change_apply(struct ndk_change *change);
+/* The request was flushed or failed. */
+void ndk_change_drop(struct ndk_change *change);
+/* For a provider with its own device: the memory that becomes accessible (0: an invalidation), and
+ * the object. */
+const struct ndk_memory *ndk_change_memory(const struct ndk_change *change);
+void *ndk_change_object(const struct ndk_change *change);
