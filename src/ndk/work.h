@@ -44,22 +44,22 @@ struct ndk_endpoint_parameters {
 /* ---- Initiator requests ---- */
 
 enum ndk_operation { /* NDK_OPERATION_TYPE's values */
-	NDK_RECEIVE = 1,
-	NDK_SEND = 2,
-	NDK_FAST_REGISTER = 4,
-	NDK_BIND = 8,
-	NDK_INVALIDATE = 0x10,
-	NDK_READ = 0x20,
-	NDK_WRITE = 0x40,
+		     NDK_RECEIVE = 1,
+		     NDK_SEND = 2,
+		     NDK_FAST_REGISTER = 4,
+		     NDK_BIND = 8,
+		     NDK_INVALIDATE = 0x10,
+		     NDK_READ = 0x20,
+		     NDK_WRITE = 0x40,
 };
 
 enum ndk_work_flag { /* NDK_OP_FLAG_*'s values */
-	NDK_WORK_SILENT = 1,
-	NDK_WORK_READ_FENCE = 2,
-	NDK_WORK_SOLICIT = 4,
-	NDK_WORK_INLINE = 0x40,
-	NDK_WORK_READ_LOCAL_INVALIDATE = 0x100,
-	NDK_WORK_DEFER = 0x200,
+		     NDK_WORK_SILENT = 1,
+		     NDK_WORK_READ_FENCE = 2,
+		     NDK_WORK_SOLICIT = 4,
+		     NDK_WORK_INLINE = 0x40,
+		     NDK_WORK_READ_LOCAL_INVALIDATE = 0x100,
+		     NDK_WORK_DEFER = 0x200,
 };
 
 struct ndk_sge { /* NDK_SGE */
@@ -78,16 +78,17 @@ struct ndk_change; /* FastRegister, Bind, Invalidate: see below */
 struct ndk_work {
 	struct ndk_work *next; /* of a copy: its holder's */
 	struct ndk_qp *qp;
-	void *context;       /* the consumer's */
-	uint16_t operation;  /* enum ndk_operation */
-	uint16_t flags;      /* enum ndk_work_flag */
-	bool captured;       /* a copy */
-	bool invalidates;    /* a send: with remote_token (NdkSendAndInvalidate) */
-	uint32_t length;     /* of all SGEs */
+	void *context;      /* the consumer's */
+	uint16_t operation; /* enum ndk_operation */
+	uint16_t flags;     /* enum ndk_work_flag */
+	bool captured;      /* a copy */
+	bool invalidates;   /* a send: with remote_token (NdkSendAndInvalidate) */
+	uint32_t length;    /* of all SGEs */
 	uint32_t sge_count;
 	uint32_t remote_token; /* read, write, send that invalidates */
 	uint64_t remote_address;
-	/* With NDK_WORK_INLINE: plain memory, tokens mean nothing; a copy has one SGE, its own bytes. */
+	/* With NDK_WORK_INLINE: plain memory, tokens mean nothing; a copy has one SGE, its own
+	 * bytes. */
 	const struct ndk_sge *sge;
 	struct ndk_change *change;
 };
@@ -103,8 +104,8 @@ struct ndk_work *ndk_work_capture(const struct ndk_work *work);
 void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_error);
 
 /*
- * The memory half of FastRegister, Bind and Invalidate: applied when the request's turn comes in the
- * queue; the status is the completion's. An invalidation has ended when this returns.
+ * The memory half of FastRegister, Bind and Invalidate: applied when the request's turn comes in
+ * the queue; the status is the completion's. An invalidation has ended when this returns.
  */
 int ndk_change_apply(struct ndk_change *change);
 /* For a provider with its own device: the memory that becomes accessible (0: an invalidation), and
@@ -127,7 +128,8 @@ struct ndk_received {
 	int status;
 	uint32_t bytes;
 	bool solicited;
-	bool invalidated; /* the sender invalidated `token`; ndk_remote_invalidate has been called */
+	bool invalidated; /* the sender invalidated `token`; ndk_remote_invalidate has been called
+			   */
 	uint32_t token;
 	uint32_t provider_error;
 };
@@ -232,7 +234,8 @@ void ndk_connector_accepted(struct ndk_connector *connector, const struct ndk_of
  * reject, or 0. */
 void ndk_connector_failed(struct ndk_connector *connector, int status,
 			  const struct ndk_offer *offer);
-/* Both sides, before anything that the peer sends is completed: requests complete, the QP may post. */
+/* Both sides, before anything that the peer sends is completed: requests complete, the QP may post.
+ */
 void ndk_connector_established(struct ndk_connector *connector);
 /* The peer has gone: disconnected, closed, broken. In any state after established: the event, once;
  * before it: as _failed with NDK_CONNECTION_ABORTED. */
