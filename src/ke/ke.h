@@ -35,6 +35,8 @@ enum ke_thread_state {
 	KE_THREAD_STANDBY = 3,
 	KE_THREAD_TERMINATED = 4,
 	KE_THREAD_WAITING = 5,
+	KE_THREAD_USER = 6, /* in user mode: has no processor (6 is a state of threads that do not
+			       run) */
 };
 
 /* Our use of the caller's or the thread's KWAIT_BLOCK (PLT-79: only its size is contract). */
@@ -118,8 +120,8 @@ struct _KTHREAD {
 	bool system_thread;
 	bool terminating;
 	struct ke_registry_walk *walks; /* newest callback dispatch that it is in (ke/registry.h) */
-	void *callback_depth; /* NDK: consumer callbacks that run on this thread */
-	uint8_t tail[0x200];  /* stray reads of build-dependent fields stay inside (DEF-49) */
+	void *callback_depth;           /* NDK: consumer callbacks that run on this thread */
+	uint8_t tail[0x200]; /* stray reads of build-dependent fields stay inside (DEF-49) */
 };
 
 static inline PKTHREAD ke_thread(void)
@@ -303,6 +305,17 @@ NTSTATUS ke_thread_initialize(PKTHREAD thread, void (*start)(void *), void *cont
 void ke_thread_ready(PKTHREAD thread);
 /* End the calling thread: signals the object. ps has done its part before. */
 _Noreturn void ke_thread_exit(NTSTATUS status);
+/*
+ * A kernel thread whose user thread runs in user mode holds no baton; its host thread does what it
+ * likes there, and nothing of the core but the port's up-calls.
+ *
+ * leave  the calling thread goes to user mode: its processor runs somebody else. PASSIVE_LEVEL. On
+ *        return: no baton; ke_thread(), ke_irql() and the like have no meaning.
+ * enter  `thread`, the caller's own, is in the kernel again: at once on an idle processor of its
+ *        affinity, else when it is its turn. On return: PASSIVE_LEVEL; kernel APCs were delivered.
+ */
+void ke_thread_user_leave(void);
+void ke_thread_user_enter(PKTHREAD thread);
 /* Called on the exiting processor after the thread has left its stack for good (ps: drop the
  * reference). */
 extern void (*ke_thread_gone)(PKTHREAD thread);

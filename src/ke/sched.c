@@ -12,6 +12,13 @@
  * processor; DISPATCH_LEVEL interrupts make it look. A processor whose current thread is its idle
  * thread and that has no `next` has its bit in ke_idle_mask.
  *
+ * A thread in user mode (KE_THREAD_USER) is nowhere here. When it enters the kernel it borrows the
+ * baton of an idle processor, whose idle thread sleeps on (port/linux/thread.c); whoever runs there
+ * last gives it back. So a switch to an idle thread whose baton is lent hands nothing over, the
+ * dispatcher lock neither: the thread that leaves releases it, between letting the baton go and
+ * giving it back. Who has no processor takes the lock as `held = NOWHERE`; the core's GS base is
+ * then `nowhere`, so that ke_this() is no processor.
+ *
  * Quantum: while threads wait in ready queues the clock device interrupts busy processors every
  * QUANTUM_TICK_NS (timer.c); at the end of its quantum a thread makes way for another of at least
  * its priority.
@@ -19,8 +26,10 @@
 #include "ke/internal.h"
 
 #define QUANTUM_TICKS 2
+#define NOWHERE       UINT32_MAX
 
 static struct ke_lock dispatcher;
+static struct ke_processor nowhere; /* stays zero but for `self` */
 static LIST_ENTRY ready[32];
 static uint32_t ready_mask; /* bit p: ready[p] is not empty */
 _Atomic uint32_t ke_ready_count;
@@ -33,6 +42,8 @@ void ke_scheduler_initialize(void)
 {
 	for (int i = 0; i < 32; i++)
 		InitializeListHead(&ready[i]);
+	nowhere.self = &nowhere;
+	nowhere.irql = HIGH_LEVEL; /* whoever asks must not think it may wait */
 }
 
 static inline uint64_t bit_of(const struct ke_processor *p)
@@ -207,13 +218,10 @@ static PKTHREAD pick_next(struct ke_processor *self)
 	return next;
 }
 
-void ke_switch_away(void)
+/* The books of a switch: `next` begins to run on `self` now. */
+static void account(struct ke_processor *self, PKTHREAD from, PKTHREAD next)
 {
-	struct ke_processor *self = ke_this();
-	PKTHREAD from = self->current;
-	PKTHREAD next = pick_next(self);
 	uint64_t now = port_time_ns();
-
 	from->cpu_time_ns += now - from->switched_in_ns;
 	next->switched_in_ns = now;
 	next->State = KE_THREAD_RUNNING;
@@ -222,17 +230,48 @@ void ke_switch_away(void)
 	self->quantum_end = false;
 	if (next == from)
 		return;
-	if (ke_process_switched && from->Process != next->Process)
-		ke_process_switched(next->Process);
 	bool off = self->interrupts_off;
 	self->interrupts_off = next->interrupts_off;
 	from->interrupts_off = off;
 	self->current = next;
-	if (from->State == KE_THREAD_TERMINATED) {
+}
+
+/*
+ * The idle thread, which has slept all the while, has its baton again; it will not release the
+ * lock. The caller has no processor afterwards.
+ */
+static void return_to_idle(struct ke_processor *self, struct port_thread *host)
+{
+	port_cpu_release(&self->port, host, &nowhere);
+	self->irql = PASSIVE_LEVEL;
+	ke_lock_release(&dispatcher);
+	port_cpu_return(&self->port);
+}
+
+void ke_switch_away(void)
+{
+	struct ke_processor *self = ke_this();
+	PKTHREAD from = self->current;
+	struct port_thread *host = from->port;
+	bool ends = from->State == KE_THREAD_TERMINATED;
+	PKTHREAD next = pick_next(self);
+	account(self, from, next);
+	if (next == from)
+		return;
+	if (ends)
 		self->gone = from;
-		port_thread_exit(&self->port, from->port, next->port);
+	if (next == self->idle && port_cpu_lent(&self->port)) {
+		if (ends) /* the idle thread looks after it */
+			atomic_fetch_or(&self->port.pending, 1u << DISPATCH_LEVEL);
+		return_to_idle(self, host);
+		if (ends)
+			port_thread_end(host);
+		port_thread_wait(host);
+	} else if (ends) {
+		port_thread_exit(&self->port, host, next->port);
+	} else {
+		port_thread_switch(&self->port, host, next->port);
 	}
-	port_thread_switch(&self->port, from->port, next->port);
 	if (atomic_load(&from->apc_pending))
 		atomic_fetch_or(&ke_this()->port.pending, 1u << APC_LEVEL);
 }
@@ -243,7 +282,7 @@ void ke_dispatch_interrupt(void)
 	struct ke_processor *self = ke_this();
 	ke_dpc_run(self);
 	ke_timers_expire();
-	if (!next_of(self) && !self->quantum_end &&
+	if (!next_of(self) && !self->quantum_end && !self->gone &&
 	    !atomic_load_explicit(&self->resched, memory_order_relaxed))
 		return; /* what is set later comes with an interrupt */
 	ke_lock_acquire(&dispatcher);
@@ -274,6 +313,74 @@ bool ke_port_hold(struct port_cpu *cpu)
 {
 	(void)cpu;
 	return ke_processor_hold && ke_processor_hold();
+}
+
+/* ---- User threads ---- */
+
+void ke_thread_user_leave(void)
+{
+	(void)ke_dispatcher_lock();
+	struct ke_processor *self = ke_this();
+	PKTHREAD thread = self->current;
+	thread->State = KE_THREAD_USER;
+	PKTHREAD next = pick_next(self);
+	account(self, thread, next);
+	thread->interrupts_off = false; /* user mode has them on */
+	if (next == self->idle && port_cpu_lent(&self->port))
+		return_to_idle(self, thread->port);
+	else
+		port_thread_give(&self->port, thread->port, next->port, &nowhere);
+}
+
+/* With the lock: an idle processor that lends its baton; where the thread ran last, if possible. */
+static struct ke_processor *claim_idle(PKTHREAD thread)
+{
+	USHORT group = thread->affinity.Group;
+	uint64_t idle = atomic_load(&ke_idle_mask[group]) & thread->affinity.Mask;
+	struct ke_processor *last = thread->processor;
+	if (last && last->number.Group == group && (idle & bit_of(last)) &&
+	    port_cpu_claim(&last->port))
+		return last;
+	for (; idle; idle &= idle - 1) {
+		struct ke_processor *p = ke_processor_find(group, (UCHAR)__builtin_ctzll(idle));
+		if (p && port_cpu_claim(&p->port))
+			return p;
+	}
+	return NULL;
+}
+
+static void lock_from_nowhere(void)
+{
+	for (unsigned round = 0;; round++) {
+		uint32_t held = 0;
+		if (atomic_compare_exchange_weak_explicit(&dispatcher.held, &held, NOWHERE,
+							  memory_order_acquire,
+							  memory_order_relaxed))
+			return;
+		port_spin(round);
+	}
+}
+
+void ke_thread_user_enter(PKTHREAD thread)
+{
+	lock_from_nowhere();
+	struct ke_processor *self = claim_idle(thread);
+	if (self) {
+		/* The processor has a holder again when all that handlers read is right. */
+		atomic_store_explicit(&dispatcher.held, self->index + 1, memory_order_relaxed);
+		atomic_fetch_and(&ke_idle_mask[self->number.Group], ~bit_of(self));
+		self->irql = DISPATCH_LEVEL;
+		account(self, self->idle, thread);
+		port_cpu_take(&self->port, thread->port);
+	} else {
+		make_ready(thread, false);
+		ke_lock_release(&dispatcher);
+		port_thread_wait(thread->port); /* comes back with the lock, as from a switch */
+	}
+	release();
+	if (atomic_load(&thread->apc_pending))
+		atomic_fetch_or(&ke_this()->port.pending, 1u << APC_LEVEL);
+	ke_irql_lower(PASSIVE_LEVEL);
 }
 
 /* ---- For the rest of the core ---- */

@@ -81,19 +81,30 @@ unsigned port_program_segments(struct port_segment *segments, unsigned room);
  * The port's half of a processor; the first member of struct ke_processor's port part.
  *
  * holder   host thread id that holds the baton, 0 during a hand-off.
- *          Written by the holder only (release: 0; take: own id). Read by senders and handlers.
+ *          Written by the holder only (release: 0, or the sleeper's id; take: own id). Read by
+ *          senders and handlers.
  * nmi      the NMI latch. Set by senders (exchange), taken by the handler (exchange).
  * pending  bit L: a maskable interrupt is requested at IRQL L. Set by anyone, cleared by the
- * holder. asleep   1 while the idle thread sleeps in port_cpu_idle. frozen   what the holder did
- * when port_cpu_freeze stopped it; written once by its handler. Order: a taker publishes holder,
- * then tests nmi and pending; a sender sets nmi or pending, then reads holder. Both seq_cst, so one
- * of them sees the other.
+ *          holder.
+ * asleep   enum port_cpu_sleep: what the idle thread in port_cpu_idle has of its baton.
+ * sleeper  that idle thread's host thread. Written by it, before `asleep`.
+ * frozen   what the holder did when port_cpu_freeze stopped it; written once by its handler.
+ *
+ * Order: a taker publishes holder, then tests nmi and pending; a sender sets nmi or pending, then
+ * reads holder. Both seq_cst, so one of them sees the other.
  */
+enum port_cpu_sleep {
+	PORT_CPU_AWAKE,  /* not in port_cpu_idle, or about to leave it: the baton is where it is */
+	PORT_CPU_ASLEEP, /* asleep with the baton, which anyone may take (port_cpu_claim) */
+	PORT_CPU_LENT,   /* asleep without: it was taken, and the sleeper must not be woken */
+};
+
 struct port_cpu {
 	_Atomic uint32_t holder;
 	_Atomic uint32_t nmi;
 	_Atomic uint32_t pending;
 	_Atomic uint32_t asleep;
+	struct port_thread *sleeper;
 	struct port_frame *_Atomic frozen;
 	void *gs_base; /* what GS points at on this processor */
 };
@@ -126,12 +137,42 @@ _Noreturn void port_thread_exit(struct port_cpu *cpu, struct port_thread *from,
  * on another processor. */
 void port_cpu_start(struct port_cpu *cpu, struct port_thread *first);
 
+/*
+ * A thread without a baton, whose GS base is then `gs_base` (memory in the form of a processor's,
+ * that no processor has). All but port_cpu_claim are called with the caller's own port_thread.
+ *
+ * release  let the baton go without giving it to anyone; then port_cpu_return.
+ * give     hand it to `to` and stay without one.
+ * wait     sleep until some processor's baton is handed to `self`; on return as port_thread_switch.
+ * end      as port_thread_exit, after a release or a give.
+ */
+void port_cpu_release(struct port_cpu *cpu, struct port_thread *self, void *gs_base);
+void port_thread_give(struct port_cpu *cpu, struct port_thread *self, struct port_thread *to,
+		      void *gs_base);
+void port_thread_wait(struct port_thread *self);
+_Noreturn void port_thread_end(struct port_thread *self);
+
+/*
+ * Borrowing the baton of a processor whose idle thread sleeps, without waking that.
+ *
+ * claim   true: the sleeper has lost its baton to the caller, who then takes it. Any host thread.
+ * take    publish the caller as the holder; on return as port_thread_switch. What handlers read of
+ *         the processor must be right before.
+ * lent    true if the idle thread sleeps without this baton. The holder of `cpu` asks.
+ * return  after a release: the sleeper has its baton again, and is woken if something waits for it.
+ */
+bool port_cpu_claim(struct port_cpu *cpu);
+void port_cpu_take(struct port_cpu *cpu, struct port_thread *self);
+bool port_cpu_lent(const struct port_cpu *cpu);
+void port_cpu_return(struct port_cpu *cpu);
+
 /* Bits were set in cpu->pending: make its holder notice. NMI-safe. */
 void port_cpu_kick(struct port_cpu *cpu);
 /* The latch was set: interrupt the holder, whatever it does. NMI-safe. */
 void port_cpu_nmi(struct port_cpu *cpu);
-/* Sleep until cpu->pending is not 0. Called by the holder of `cpu` at PASSIVE_LEVEL (its idle
- * thread). */
+/* Sleep until cpu->pending is not 0 (or an NMI came). Called by the holder of `cpu` at
+ * PASSIVE_LEVEL: its idle thread, always the same. The baton may be borrowed meanwhile; on return
+ * it is back. */
 void port_cpu_idle(struct port_cpu *cpu);
 /*
  * Stop whoever holds `cpu` for ever, at any instruction, NMI callbacks too; true when it stands

@@ -62,8 +62,10 @@ long host_futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timesp
 long host_futex_wake(_Atomic uint32_t *word, int count); /* how many woke */
 void host_tgkill(uint32_t tid, int signal);
 
-/* True if the calling thread holds the baton of the processor it was last given. */
+/* The processor whose baton the calling thread holds, or 0; an idle thread's sleep is then over. */
 struct port_cpu *host_held_cpu(void);
+/* False: the idle thread does not sleep with its baton. NMI-safe. */
+bool host_idle_wake(struct port_cpu *cpu);
 /* The calling thread leaves its present frames for good. */
 void host_stack_abandon(void);
 

@@ -8,7 +8,8 @@
  * rewrites the context only. freeze     on the alternate stack, blocks nothing it needs: never
  * returns.
  *
- * Every handler trusts `holder == own id` alone, and saves errno.
+ * Every handler trusts host_held_cpu alone (`holder == own id`, and not asleep while the baton is
+ * lent), and saves errno.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -160,9 +161,7 @@ bool port_own_code(uint64_t address)
 
 void port_cpu_kick(struct port_cpu *cpu)
 {
-	/* Nobody sleeps although `asleep` is set: the idle thread is on its way there, or was
-	 * interrupted on it and another thread holds the baton. */
-	if (atomic_load(&cpu->asleep) && host_futex_wake(&cpu->pending, 1) > 0)
+	if (host_idle_wake(cpu))
 		return;
 	uint32_t holder = atomic_load(&cpu->holder);
 	if (holder)
@@ -176,17 +175,6 @@ void port_cpu_nmi(struct port_cpu *cpu)
 	host_delay();
 	if (holder)
 		host_tgkill(holder, HOST_SIGNAL_NMI);
-}
-
-void port_cpu_idle(struct port_cpu *cpu)
-{
-	/* Pairs with port_cpu_kick: it sets pending, then reads asleep. */
-	atomic_store(&cpu->asleep, 1);
-	host_delay();
-	if (!atomic_load(&cpu->pending))
-		host_futex_wait(&cpu->pending, 0, NULL);
-	host_delay();
-	atomic_store(&cpu->asleep, 0);
 }
 
 bool port_cpu_freeze(struct port_cpu *cpu, uint64_t wait_ns)

@@ -5,7 +5,7 @@
  *
  * Contexts. port_thread_switch, port_thread_exit and port_cpu_start run on a baton at
  * DISPATCH_LEVEL or above; handlers of signal.c may interrupt them at any instruction and trust
- * `holder == own id` alone. Locks. `pool_lock` is a spin lock around the list of parked host
+ * host_held_cpu alone. Locks. `pool_lock` is a spin lock around the list of parked host
  * threads. On a baton it is taken at DISPATCH_LEVEL or above (port.h), so its holder is never
  * parked; the filler takes it without a baton.
  *
@@ -14,6 +14,25 @@
  * (seq_cst): a sender sets the latch before it reads holder, so either it sees the taker and
  * signals it, or the taker sees the latch. Maskable interrupts that came meanwhile are found by the
  * core when it lowers the IRQL.
+ *
+ * Borrowing. A user thread that enters the kernel wants a processor at once, and waking an idle
+ * thread only to have it hand over its baton would cost two switches of the host. `asleep` says
+ * whose the baton of a sleeping idle thread (the sleeper) is:
+ *
+ *	AWAKE -> ASLEEP   the sleeper, in port_cpu_idle
+ *	ASLEEP -> AWAKE   whoever wakes it (a kick), or a handler that runs on it, or itself
+ *	ASLEEP -> LENT    the borrower (port_cpu_claim)
+ *	LENT -> ASLEEP    the holder at that time (port_cpu_return): the borrower, or to whom the
+ *			  baton was handed meanwhile
+ *
+ * Each leaves ASLEEP by a compare-exchange, so one of them wins. The sleeper's host thread sleeps
+ *on `asleep` all the while; only AWAKE ends its sleep. A handler on it must not run kernel code
+ * while somebody else may take the baton: host_held_cpu first makes ASLEEP to AWAKE, or finds LENT
+ * and does nothing. The borrower publishes itself in holder, then tests the latch; the returner
+ * publishes the sleeper in holder, then stores ASLEEP, then tests latch and pending word (all
+ * seq_cst). So a sender that still read the other's id in holder, and whose signal did nothing
+ * there, has set its bit before the test: the tester finds it and signals (an NMI) or wakes (the
+ * pending word; a borrower's core tests it when it lowers the IRQL).
  */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
@@ -77,7 +96,11 @@ struct port_cpu *host_held_cpu(void)
 	struct port_cpu *cpu = atomic_load(&self->cpu);
 	if (!cpu || atomic_load(&cpu->holder) != self->tid)
 		return NULL;
-	return cpu;
+	uint32_t asleep = PORT_CPU_ASLEEP;
+	if (!atomic_load(&cpu->asleep) || cpu->sleeper != self ||
+	    atomic_compare_exchange_strong(&cpu->asleep, &asleep, PORT_CPU_AWAKE))
+		return cpu;
+	return asleep == PORT_CPU_LENT ? NULL : cpu;
 }
 
 static void gs_base_set(struct port_thread *self, void *base)
@@ -95,20 +118,12 @@ static void baton_give(struct port_cpu *cpu, struct port_thread *to)
 {
 	atomic_store(&to->cpu, cpu);
 	host_delay();
-	atomic_store_explicit(&to->go, 1, memory_order_release); /* pairs with baton_take */
+	atomic_store_explicit(&to->go, 1, memory_order_release); /* pairs with port_thread_wait */
 	host_futex_wake(&to->go, 1);
 }
 
-static void baton_take(struct port_thread *self)
+static void baton_publish(struct port_cpu *cpu, struct port_thread *self)
 {
-	for (;;) {
-		uint32_t one = 1;
-		if (atomic_compare_exchange_strong_explicit(
-			    &self->go, &one, 0, memory_order_acquire, memory_order_relaxed))
-			break;
-		host_futex_wait(&self->go, 0, NULL);
-	}
-	struct port_cpu *cpu = atomic_load(&self->cpu);
 	gs_base_set(self, cpu->gs_base);
 	host_delay();
 	atomic_store(&cpu->holder, self->tid);
@@ -117,13 +132,96 @@ static void baton_take(struct port_thread *self)
 		host_tgkill(self->tid, HOST_SIGNAL_NMI);
 }
 
+void port_thread_wait(struct port_thread *self)
+{
+	for (;;) {
+		uint32_t one = 1;
+		if (atomic_compare_exchange_strong_explicit(
+			    &self->go, &one, 0, memory_order_acquire, memory_order_relaxed))
+			break;
+		host_futex_wait(&self->go, 0, NULL);
+	}
+	baton_publish(atomic_load(&self->cpu), self);
+}
+
 void port_thread_switch(struct port_cpu *cpu, struct port_thread *from, struct port_thread *to)
 {
 	atomic_store(&cpu->holder, 0);
 	host_delay();
 	baton_give(cpu, to);
 	host_delay();
-	baton_take(from);
+	port_thread_wait(from);
+}
+
+void port_cpu_release(struct port_cpu *cpu, struct port_thread *self, void *gs_base)
+{
+	atomic_store(&cpu->holder, 0);
+	host_delay();
+	gs_base_set(self, gs_base);
+}
+
+void port_thread_give(struct port_cpu *cpu, struct port_thread *self, struct port_thread *to,
+		      void *gs_base)
+{
+	port_cpu_release(cpu, self, gs_base);
+	baton_give(cpu, to);
+}
+
+/* ---- Borrowing ---- */
+
+void port_cpu_idle(struct port_cpu *cpu)
+{
+	uint32_t asleep = PORT_CPU_ASLEEP;
+	cpu->sleeper = host_self;
+	/* Pairs with port_cpu_kick: it sets pending, then looks whether we sleep. */
+	atomic_store(&cpu->asleep, PORT_CPU_ASLEEP);
+	host_delay();
+	if (atomic_load(&cpu->pending) &&
+	    atomic_compare_exchange_strong(&cpu->asleep, &asleep, PORT_CPU_AWAKE))
+		return;
+	while ((asleep = atomic_load(&cpu->asleep)) != PORT_CPU_AWAKE)
+		host_futex_wait(&cpu->asleep, asleep, NULL);
+	host_delay();
+}
+
+bool host_idle_wake(struct port_cpu *cpu)
+{
+	uint32_t asleep = PORT_CPU_ASLEEP;
+	if (!atomic_compare_exchange_strong(&cpu->asleep, &asleep, PORT_CPU_AWAKE))
+		return false;
+	host_futex_wake(&cpu->asleep, 1);
+	return true;
+}
+
+bool port_cpu_claim(struct port_cpu *cpu)
+{
+	uint32_t asleep = PORT_CPU_ASLEEP;
+	return atomic_compare_exchange_strong(&cpu->asleep, &asleep, PORT_CPU_LENT);
+}
+
+void port_cpu_take(struct port_cpu *cpu, struct port_thread *self)
+{
+	host_delay();
+	atomic_store(&self->cpu, cpu);
+	baton_publish(cpu, self);
+}
+
+bool port_cpu_lent(const struct port_cpu *cpu)
+{
+	return atomic_load(&cpu->asleep) == PORT_CPU_LENT;
+}
+
+void port_cpu_return(struct port_cpu *cpu)
+{
+	uint32_t sleeper = cpu->sleeper->tid;
+	atomic_store(&cpu->holder, sleeper);
+	host_delay();
+	atomic_store(&cpu->asleep, PORT_CPU_ASLEEP);
+	host_delay();
+	if (atomic_load(&cpu->nmi))
+		host_tgkill(sleeper, HOST_SIGNAL_NMI);
+	if (atomic_load(&cpu->pending))
+		host_idle_wake(cpu);
 }
 
 void port_cpu_start(struct port_cpu *cpu, struct port_thread *first)
@@ -196,7 +294,7 @@ static void *thread_main(void *argument)
 	} else {
 		pool_put(self);
 	}
-	baton_take(self);
+	port_thread_wait(self);
 	self->entry(self->argument);
 	abort(); /* a kernel thread ends by port_thread_exit */
 }
@@ -207,7 +305,12 @@ void port_thread_exit(struct port_cpu *cpu, struct port_thread *from, struct por
 	host_delay();
 	baton_give(cpu, to);
 	host_delay();
-	longjmp(from->home, 1); /* which the sanitizers know: the frames below are dead */
+	port_thread_end(from);
+}
+
+void port_thread_end(struct port_thread *self)
+{
+	longjmp(self->home, 1); /* which the sanitizers know: the frames below are dead */
 }
 
 /* One mapping per host thread: guard, alternate stack, guard, stack. */
