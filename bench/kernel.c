@@ -241,7 +241,7 @@ static void run(struct ke_command *command)
 double bench_in_kernel(double (*batch)(unsigned count), unsigned count)
 {
 	struct batch_command b = {.command.run = run, .batch = batch, .count = count};
-	ke_command_post(&b.command);
+	ke_command_post(KE_COMMANDS_CONTROL, &b.command);
 	while (!atomic_load(&b.command.done))
 		port_host_wait(&b.command.done, 0, 1000000);
 	return b.result;
@@ -250,7 +250,7 @@ double bench_in_kernel(double (*batch)(unsigned count), unsigned count)
 void bench_call_kernel(void (*call)(void))
 {
 	struct batch_command b = {.command.run = run, .call = call};
-	ke_command_post(&b.command);
+	ke_command_post(KE_COMMANDS_CONTROL, &b.command);
 	while (!atomic_load(&b.command.done))
 		port_host_wait(&b.command.done, 0, 1000000);
 }

@@ -12,12 +12,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Which group and number a processor has, in the order in which they come. */
+enum ketch_layout {
+	KETCH_LAYOUT_PACKED, /* a group is full before the next one begins; numbers ascend */
+	KETCH_LAYOUT_HOLES, /* the same, but the even numbers of a group come before the odd ones */
+	KETCH_LAYOUT_SPREAD, /* one to each group in turn */
+};
+
 enum ketch_verify { KETCH_VERIFY_OFF, KETCH_VERIFY_REPORT, KETCH_VERIFY_BUGCHECK };
 
 struct ketch_options {
 	uint32_t processors;         /* at boot */
 	uint32_t maximum_processors; /* most the partition can hold */
 	uint32_t group_size;         /* processors per group, 1..64 */
+	enum ketch_layout layout;
 	enum ketch_verify verify;
 	const char *verify_drivers; /* file names joined with commas, whose rules count (VER-3); 0:
 				       all */
@@ -25,7 +33,10 @@ struct ketch_options {
 	bool ignore_unhandled_nmi;
 	bool allow_missing;           /* imports */
 	bool strict_signed_callbacks; /* DEF-51 */
-	uint32_t timeout_ms;          /* for the whole run; 0: none */
+	bool strict_processor_veto; /* after a veto only callbacks that succeeded are told (PRC-35)
+				     */
+	bool strict_group_aware;    /* functions without a group act on the highest one (PRC-66) */
+	uint32_t timeout_ms;        /* for the whole run; 0: none */
 };
 
 enum ketch_outcome {
@@ -74,6 +85,28 @@ struct ketch_nmi_counts {
 };
 bool ketch_nmi_counts(uint32_t processor, struct ketch_nmi_counts *counts);
 uint32_t ketch_processor_count(void);
+
+/* How an addition is to go. */
+enum ketch_add {
+	KETCH_ADD,
+	KETCH_ADD_FAIL,     /* the processor does not start, after drivers were told of the start */
+	KETCH_ADD_MISMATCH, /* it is of another kind: bug check 0x130 */
+};
+struct ketch_added {
+	uint32_t processor; /* index: told in any case */
+	uint32_t group, number;
+	uint32_t status; /* 0: it runs */
+	bool vetoed;     /* the status is a driver's */
+};
+/*
+ * Add a processor, with all notifications of drivers; the machine's own thread does it. KETCH_OK:
+ * it runs, or for KETCH_ADD_FAIL it failed in that way. KETCH_REFUSED: a driver vetoed it
+ * (added->vetoed), or the machine cannot have one more (ketch_message).
+ */
+enum ketch_outcome ketch_processor_add(enum ketch_add how, struct ketch_added *added);
+/* The same from another thread of the program, while the first one does other things; leaves
+ * ketch_message alone. Not interrupted by ketch_interrupt. */
+enum ketch_outcome ketch_processor_add_aside(enum ketch_add how, struct ketch_added *added);
 
 /* Open \\.\NAME, send one IOCTL (buffered, direct or neither), close. */
 enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* actions.c: the words after the driver: nmi[:P|:all][xN], ioctl:DEVICE,CODE[,HEX], wait:MS,
- * unload. */
+/* actions.c: the words after the driver: nmi[:P|:all][xN], add[:fail][xN], ioctl:DEVICE,CODE[,HEX],
+ * wait:MS, unload. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
@@ -41,6 +41,22 @@ static bool parse_nmi(const char *text, struct action *action, const char **why)
 		return false;
 	action->processor = (uint32_t)processor;
 	return true;
+}
+
+static bool parse_add(const char *text, struct action *action, const char **why)
+{
+	char rest[64];
+	*why = "an addition is add[xN], add:fail[xN] or add:mismatch, N from 1";
+	if (strlen(text) >= sizeof rest)
+		return false;
+	strcpy(rest, text);
+	if (!take_count(rest, &action->count))
+		return false;
+	action->kind = ACTION_ADD;
+	action->how = !strcmp(rest, ":fail")       ? KETCH_ADD_FAIL
+		      : !strcmp(rest, ":mismatch") ? KETCH_ADD_MISMATCH
+						   : KETCH_ADD;
+	return !*rest || action->how != KETCH_ADD;
 }
 
 static int hex_digit(char c)
@@ -100,9 +116,12 @@ bool action_parse(const char *text, struct action *action, const char **why)
 	uint64_t ms;
 	memset(action, 0, sizeof *action);
 	action->text = text;
-	*why = "actions are nmi[:P|:all][xN], ioctl:DEVICE,CODE[,HEX], wait:MS and unload";
+	*why = "actions are nmi[:P|:all][xN], add[:fail][xN], ioctl:DEVICE,CODE[,HEX], wait:MS and "
+	       "unload";
 	if (!strncmp(text, "nmi", 3))
 		return parse_nmi(text + 3, action, why);
+	if (!strncmp(text, "add", 3))
+		return parse_add(text + 3, action, why);
 	if (!strncmp(text, "ioctl:", 6))
 		return parse_ioctl(text + 6, action, why);
 	if (!strncmp(text, "wait:", 5)) {

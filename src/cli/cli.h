@@ -21,6 +21,7 @@ int cli_cc(int argc, char **argv);      /* cc.c */
 int cli_imports(int argc, char **argv); /* tables.c */
 int cli_ddi(int argc, char **argv);     /* tables.c */
 int cli_nmi(int argc, char **argv);     /* remote.c */
+int cli_add(int argc, char **argv);     /* remote.c */
 
 /* Help texts, help.c. `topic` 0: all commands. Returns false when there is no such topic. */
 bool help_print(FILE *to, const char *topic);
@@ -47,14 +48,15 @@ const char *symbol_of(uint64_t address);
 const char *symbol_of_call(uint64_t address);
 
 /* actions.c */
-enum action_kind { ACTION_NMI, ACTION_IOCTL, ACTION_WAIT, ACTION_UNLOAD };
+enum action_kind { ACTION_NMI, ACTION_ADD, ACTION_IOCTL, ACTION_WAIT, ACTION_UNLOAD };
 #define ACTION_ALL_PROCESSORS UINT32_MAX
 
 struct action {
 	enum action_kind kind;
 	const char *text;   /* as given */
 	uint32_t processor; /* NMI; or ACTION_ALL_PROCESSORS */
-	uint32_t count;     /* NMI */
+	uint32_t count;     /* NMI, ADD */
+	enum ketch_add how; /* ADD */
 	uint32_t ms;        /* WAIT */
 	char device[128];   /* IOCTL */
 	uint32_t code;
@@ -100,6 +102,7 @@ struct run {
 	struct ketch_nmi last_nmi[64]; /* per processor */
 	uint64_t nmi_count[64];
 	uint64_t ioctls;
+	uint32_t added; /* processors, by this run's actions */
 	double seconds;
 	int exit_status;
 };

@@ -16,6 +16,8 @@ static const char overview[] =
 	"drivers can import\n"
 	"  ketch nmi PID[:P]                                              an NMI in a running "
 	"`ketch run`\n"
+	"  ketch add PID[xN]                                              a processor joins a "
+	"running `ketch run`\n"
 	"  ketch COMMAND --help                                           more on one of them\n"
 	"  ketch --version\n"
 	"\n"
@@ -37,6 +39,10 @@ static const char run_help[] =
 	"Actions:\n"
 	"  nmi[:P|:all][xN]         a nonmaskable interrupt on processor P (0), or on all in turn, "
 	"N times (1); each is waited for\n"
+	"  add[xN]                  a processor joins (N processors, one after the other); a "
+	"driver's veto ends the run\n"
+	"  add:fail  add:mismatch   one that does not start after drivers were told so; one of "
+	"another kind (bug check 0x130)\n"
 	"  ioctl:DEVICE,CODE[,HEX]  open \\\\.\\DEVICE, send the I/O control code with these "
 	"bytes, print the answer, close;\n"
 	"                           a failure ends the run\n"
@@ -46,6 +52,10 @@ static const char run_help[] =
 	"The machine:\n"
 	"  -p N   processors at boot (2)     -P N   most the partition can hold (64)     -g N   "
 	"processors per group (64)\n"
+	"  --layout=packed|holes|spread      which groups and numbers processors have: one group "
+	"after the other (packed), even\n"
+	"                                    numbers of a group before odd ones (holes), one to "
+	"each group in turn (spread)\n"
 	"  --unhandled-nmi=bugcheck|ignore   what an NMI does that no callback claims (bugcheck: "
 	"0x80)\n"
 	"  --allow-missing                   load although imports are missing; calling one stops "
@@ -60,7 +70,11 @@ static const char run_help[] =
 	"or do not look (--no-verify)\n"
 	"  --verify-drivers=NAME,...         judge only these drivers (file names)\n"
 	"  --strict=NAME,...                 signed-callbacks: notify routines need the integrity "
-	"bit in the loader entry\n"
+	"bit in the loader entry;\n"
+	"                                    processor-veto: after a veto only the callbacks "
+	"before it get Failure, none behind it\n"
+	"                                    Start; group-aware: functions without a group act on "
+	"the highest one\n"
 	"\n"
 	"Results:\n"
 	"  --json=FILE                       the report's facts as JSON\n"
@@ -97,11 +111,18 @@ static const char nmi_help[] = "ketch nmi PID[:P]\n"
 			       "Raises an NMI on processor P (0) of the machine in process PID, a "
 			       "`ketch run` of the same user; does not wait.\n";
 
+static const char add_help[] =
+	"ketch add PID[xN]\n"
+	"\n"
+	"Adds a processor (N processors) to the machine in process PID, a `ketch run` of the same "
+	"user, and waits until drivers have been\n"
+	"told. Exit status 1 when a driver refuses it, 2 when the machine is full.\n";
+
 static const struct {
 	const char *topic, *text;
 } topics[] = {
 	{"run", run_help}, {"cc", cc_help},   {"imports", imports_help},
-	{"ddi", ddi_help}, {"nmi", nmi_help},
+	{"ddi", ddi_help}, {"nmi", nmi_help}, {"add", add_help},
 };
 
 bool help_print(FILE *to, const char *topic)

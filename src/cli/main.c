@@ -13,7 +13,7 @@ static const struct {
 	int (*main)(int argc, char **argv);
 } commands[] = {
 	{"run", cli_run}, {"cc", cli_cc},   {"imports", cli_imports},
-	{"ddi", cli_ddi}, {"nmi", cli_nmi},
+	{"ddi", cli_ddi}, {"nmi", cli_nmi}, {"add", cli_add},
 };
 
 const char *escaped(const char *text)

@@ -20,6 +20,7 @@ enum option_code {
 	OPTION_REG,
 	OPTION_FILES,
 	OPTION_STRICT,
+	OPTION_LAYOUT,
 	OPTION_TIMEOUT,
 	OPTION_JSON,
 	OPTION_STATUS,
@@ -36,6 +37,7 @@ static const struct option long_options[] = {
 	{"reg", required_argument, NULL, OPTION_REG},
 	{"files", required_argument, NULL, OPTION_FILES},
 	{"strict", required_argument, NULL, OPTION_STRICT},
+	{"layout", required_argument, NULL, OPTION_LAYOUT},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"json", required_argument, NULL, OPTION_JSON},
 	{"expect-status", required_argument, NULL, OPTION_STATUS},
@@ -75,11 +77,16 @@ static int strict_option(struct run *run)
 		return usage_error("--strict takes switches' names, separated by commas");
 	strcpy(names, optarg);
 	for (name = strtok_r(names, ",", &state); name; name = strtok_r(NULL, ",", &state)) {
-		if (strcmp(name, "signed-callbacks"))
-			return usage_error(
-				"there is no strict switch %s (there is signed-callbacks)",
-				escaped(name));
-		run->machine.strict_signed_callbacks = true;
+		if (!strcmp(name, "signed-callbacks"))
+			run->machine.strict_signed_callbacks = true;
+		else if (!strcmp(name, "processor-veto"))
+			run->machine.strict_processor_veto = true;
+		else if (!strcmp(name, "group-aware"))
+			run->machine.strict_group_aware = true;
+		else
+			return usage_error("there is no strict switch %s (there are "
+					   "signed-callbacks, processor-veto and group-aware)",
+					   escaped(name));
 	}
 	return 0;
 }
@@ -88,6 +95,7 @@ static int take_option(struct run *run, int code)
 {
 	static const char *const verify[] = {"off", "report", "bugcheck", NULL};
 	static const char *const unhandled[] = {"bugcheck", "ignore", NULL};
+	static const char *const layouts[] = {"packed", "holes", "spread", NULL};
 	uint32_t seconds;
 	unsigned choice;
 	int error = 0;
@@ -125,6 +133,10 @@ static int take_option(struct run *run, int code)
 	case OPTION_FILES:
 		run->files = optarg;
 		return 0;
+	case OPTION_LAYOUT:
+		error = choice_option("--layout", layouts, &choice);
+		run->machine.layout = (enum ketch_layout)choice;
+		return error;
 	case OPTION_STRICT:
 		return strict_option(run);
 	case OPTION_TIMEOUT:

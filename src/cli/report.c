@@ -237,6 +237,8 @@ static void print_summary(const struct run *run)
 			delivered == 1 ? "" : "s");
 	if (coalesced)
 		fprintf(stderr, ", %llu coalesced", (unsigned long long)coalesced);
+	if (run->added)
+		fprintf(stderr, ", %u processor%s added", run->added, run->added == 1 ? "" : "s");
 	if (run->ioctls)
 		fprintf(stderr, ", %llu IOCTL%s", (unsigned long long)run->ioctls,
 			run->ioctls == 1 ? "" : "s");

@@ -144,6 +144,27 @@ static bool nmi_action(struct run *run, const struct action *action)
 	return true;
 }
 
+static bool add_action(struct run *run, const struct action *action)
+{
+	for (uint32_t round = 0; round < action->count; round++) {
+		struct ketch_added added;
+		enum ketch_outcome outcome = ketch_processor_add(action->how, &added);
+		run->added += outcome == KETCH_OK && !added.status;
+		run->subject = file_name(run->drivers[0]);
+		if (outcome == KETCH_REFUSED && added.vetoed) {
+			explain(run, "ketch: %s: a driver refused processor %u with 0x%08x %s",
+				action->text, added.processor, added.status,
+				status_name(added.status));
+		} else if (outcome == KETCH_REFUSED) {
+			explain(run, "ketch: %s: %s", action->text, ketch_message());
+			run->unusable = true;
+		}
+		if (!step(run, action->text, outcome, added.status))
+			return false;
+	}
+	return true;
+}
+
 static bool ioctl_action(struct run *run, const struct action *action)
 {
 	static uint8_t output[4096]; /* a driver may still write to it after Ctrl-C */
@@ -209,6 +230,9 @@ static bool act(struct run *run)
 		switch (action->kind) {
 		case ACTION_NMI:
 			ok = nmi_action(run, action);
+			break;
+		case ACTION_ADD:
+			ok = add_action(run, action);
 			break;
 		case ACTION_IOCTL:
 			ok = ioctl_action(run, action);

@@ -10,14 +10,14 @@
  * Handles are the registrations' addresses, but none is ever followed before it was found in the
  * list: a stale or wrong one has no effect and is reported.
  *
- * Implements PLT-61..64, PRC-43, PRC-45, PRC-46, VER-54 and the lists for VER-42.
+ * Implements PLT-61..64, PRC-43..47, VER-54 and the lists for VER-42.
  * Chosen where the documents are silent: ExUnregisterCallback waits for the running calls of other
  * threads; called from inside its own function, or above APC_LEVEL, it takes effect at once and the
  * registration goes with the last running call. A function that was registered while a notification
  * runs is called by it too.
  */
 #include "ex/ex_internal.h"
-#include "ke/callout.h"
+#include "ke/processor_change.h"
 #include "ob/ob.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
@@ -33,6 +33,7 @@ struct _CALLBACK_OBJECT {
 struct callback_registration {
 	LIST_ENTRY entry; /* in its object's list */
 	LIST_ENTRY all;
+	uint64_t number;                 /* of the registration, ascending */
 	struct _CALLBACK_OBJECT *object; /* referenced */
 	PCALLBACK_FUNCTION function;
 	void *context;
@@ -51,6 +52,7 @@ struct callback_call {
 
 static LIST_ENTRY all_registrations = {&all_registrations, &all_registrations};
 static struct ke_lock callback_lock;
+static uint64_t registrations; /* so far */
 static struct _CALLBACK_OBJECT *processor_add;
 
 static struct _OBJECT_TYPE callback_type = {
@@ -169,6 +171,7 @@ PVOID NTAPI ExRegisterCallback(PCALLBACK_OBJECT CallbackObject, PCALLBACK_FUNCTI
 		CallbackObject->allow_multiple || IsListEmpty(&CallbackObject->registrations);
 	if (allowed) {
 		ob_reference(CallbackObject);
+		new->number = ++registrations;
 		InsertTailList(&CallbackObject->registrations, &new->entry);
 		InsertTailList(&all_registrations, &new->all);
 	}
@@ -247,33 +250,59 @@ static bool end_call(struct callback_registration *registration, struct callback
 	return registration->orphan;
 }
 
+/* A driver notifies: the DDI's record is the bridge between the two. */
 static void call_function(const struct callback_registration *registration, void *argument1,
-			  void *argument2, bool core)
+			  void *argument2)
 {
-	struct ke_call_record record;
 	KIRQL irql = ke_irql();
-	if (core)
-		ke_callout_begin(&record, NULL);
 	registration->function(registration->context, argument1, argument2);
-	if (core)
-		ke_callout_end(&record);
 	if (vf_on())
 		vf_callout_irql(registration->function, registration->context, irql, 2);
 }
 
-static void notify(struct _CALLBACK_OBJECT *object, void *argument1, void *argument2, bool core)
+/* Of \Callback\ProcessorAdd. */
+static void call_client(const struct callback_registration *registration,
+			struct ke_change_phase *phase)
+{
+	bool refused = !NT_SUCCESS(phase->status);
+	ke_change_call(phase, (PPROCESSOR_CALLBACK_FUNCTION)registration->function,
+		       registration->context);
+	if (!refused && !NT_SUCCESS(phase->status))
+		phase->refuser = registration->number;
+}
+
+/* False: it and those behind it are not called. */
+static bool is_meant(const struct callback_registration *registration,
+		     const struct ke_change_phase *phase)
+{
+	if (!phase)
+		return true;
+	if (registration->number > phase->clients)
+		return false;
+	if (!vf_strict_processor_veto)
+		return true;
+	return NT_SUCCESS(phase->status) &&
+	       (!phase->refuser || registration->number < phase->refuser);
+}
+
+/* `phase` 0: a driver notifies, with these arguments. */
+static void notify(struct _CALLBACK_OBJECT *object, struct ke_change_phase *phase, void *argument1,
+		   void *argument2)
 {
 	struct callback_call call = {.thread = ke_thread()};
 	struct callback_registration *gone = NULL;
 	KIRQL old = ke_lock_raise(&callback_lock);
 	struct callback_registration *registration =
 		next_living(object, object->registrations.Flink);
-	while (registration) {
+	while (registration && is_meant(registration, phase)) {
 		call.next = registration->calls;
 		registration->calls = &call;
 		ke_lock_lower(&callback_lock, old);
 
-		call_function(registration, argument1, argument2, core);
+		if (phase)
+			call_client(registration, phase);
+		else
+			call_function(registration, argument1, argument2);
 
 		old = ke_lock_raise(&callback_lock);
 		LIST_ENTRY *following = registration->entry.Flink;
@@ -303,12 +332,21 @@ VOID NTAPI ExNotifyCallback(PVOID CallbackObject, PVOID Argument1, PVOID Argumen
 	if (vf_on() && object->system)
 		vf_report(VF_CallbackSystem, "ExNotifyCallback", VF_CALLER(), (uint64_t)object,
 			  "notifies %p, a callback object of the system", object);
-	notify(object, Argument1, Argument2, false);
+	notify(object, NULL, Argument1, Argument2);
 }
 
-void ex_callback_processor_add(void *notify_context, NTSTATUS *status)
+/*
+ * The core's notification of \Callback\ProcessorAdd, at PASSIVE_LEVEL. Registrations come and go
+ * while a processor is added: who comes after the start notifications is not told of the rest.
+ */
+static void processor_add_notify(struct ke_change_phase *phase)
 {
-	notify(processor_add, notify_context, status, true);
+	if (phase->said.State == KeProcessorAddStartNotify) {
+		KIRQL old = ke_lock_raise(&callback_lock);
+		phase->clients = registrations;
+		ke_lock_lower(&callback_lock, old);
+	}
+	notify(processor_add, phase, NULL, NULL);
 }
 
 /* ---- What is left of a driver -------------------------------------------------------------------
@@ -399,5 +437,7 @@ NTSTATUS ex_callbacks_initialize(void)
 		status = create_system(L"\\Callback\\PowerState", &object);
 	if (NT_SUCCESS(status))
 		status = create_system(L"\\Callback\\ProcessorAdd", &processor_add);
+	if (NT_SUCCESS(status))
+		ke_change_object = processor_add_notify;
 	return status;
 }

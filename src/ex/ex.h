@@ -131,5 +131,3 @@ size_t ex_callback_each(const void *base, size_t size,
 			void *context);
 /* Take out every registration whose function lies there, without waiting (the image goes away). */
 size_t ex_callback_purge(const void *base, size_t size);
-/* The system's own objects: notify \Callback\ProcessorAdd (PRC-43), at the caller's IRQL. */
-void ex_callback_processor_add(void *notify_context, NTSTATUS *status);

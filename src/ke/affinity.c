@@ -52,15 +52,15 @@ static void revert_to_user(void)
 }
 
 /*
- * Run on these processors of group 0 only, until reverted. IRQL <= DISPATCH_LEVEL; at
- * DISPATCH_LEVEL the move waits until the IRQL drops. Returns the system affinity before, 0 when
- * there was none. No effect for a mask with bits of processors that cannot exist, or without an
- * active one. PRC-67.
+ * Run on these processors of group 0 (PRC-66: of the highest group) only, until reverted. IRQL <=
+ * DISPATCH_LEVEL; at DISPATCH_LEVEL the move waits until the IRQL drops. Returns the system
+ * affinity before, 0 when there was none. No effect for a mask with bits of processors that cannot
+ * exist, or without an active one. PRC-67.
  */
 KAFFINITY NTAPI KeSetSystemAffinityThreadEx(KAFFINITY Affinity)
 {
 	GROUP_AFFINITY previous;
-	set_system(0, Affinity, &previous);
+	set_system(ke_legacy_group(), Affinity, &previous);
 	return previous.Mask;
 }
 
@@ -68,7 +68,7 @@ KAFFINITY NTAPI KeSetSystemAffinityThreadEx(KAFFINITY Affinity)
 VOID NTAPI KeSetSystemAffinityThread(KAFFINITY Affinity)
 {
 	GROUP_AFFINITY previous;
-	set_system(0, Affinity, &previous);
+	set_system(ke_legacy_group(), Affinity, &previous);
 }
 
 /*
@@ -82,7 +82,7 @@ VOID NTAPI KeRevertToUserAffinityThreadEx(KAFFINITY Affinity)
 	if (!Affinity)
 		revert_to_user();
 	else if (ke_thread()->affinity_is_system)
-		set_system(0, Affinity, &previous);
+		set_system(ke_legacy_group(), Affinity, &previous);
 }
 
 /* Back to the user affinity. IRQL <= DISPATCH_LEVEL. */

@@ -262,30 +262,35 @@ ULONG NTAPI KeCountSetBitsAffinityEx(PCKAFFINITY_EX Affinity)
 	return count;
 }
 
+/* The lowest or highest index that is in; bits that no processor can have count as if every group
+ * were full. */
+static ULONG find_first(const KAFFINITY_EX *set, bool highest)
+{
+	ULONG found = INVALID_PROCESSOR_INDEX;
+	for (unsigned group = 0; group < used(set); group++) {
+		for (uint64_t mask = set->Bitmap[group]; mask; mask &= mask - 1) {
+			unsigned number = (unsigned)__builtin_ctzll(mask);
+			ULONG index = ke_processor_index(group, number);
+			if (index == KE_NO_PROCESSOR)
+				index = group * ke_group_size + number;
+			if (found == INVALID_PROCESSOR_INDEX ||
+			    (highest ? index > found : index < found))
+				found = index;
+		}
+	}
+	return found;
+}
+
 /* The highest index that is in, or INVALID_PROCESSOR_INDEX. Any IRQL. DEF-20. */
 ULONG NTAPI KeFindFirstSetLeftAffinityEx(PCKAFFINITY_EX Affinity)
 {
-	if (is_set(Affinity, HERE)) {
-		for (unsigned group = used(Affinity); group-- > 0;) {
-			if (Affinity->Bitmap[group])
-				return group * ke_group_size + 63 -
-				       (unsigned)__builtin_clzll(Affinity->Bitmap[group]);
-		}
-	}
-	return INVALID_PROCESSOR_INDEX;
+	return is_set(Affinity, HERE) ? find_first(Affinity, true) : INVALID_PROCESSOR_INDEX;
 }
 
 /* The lowest index that is in, or INVALID_PROCESSOR_INDEX. Any IRQL. DEF-20. */
 ULONG NTAPI KeFindFirstSetRightAffinityEx(PCKAFFINITY_EX Affinity)
 {
-	if (is_set(Affinity, HERE)) {
-		for (unsigned group = 0; group < used(Affinity); group++) {
-			if (Affinity->Bitmap[group])
-				return group * ke_group_size +
-				       (unsigned)__builtin_ctzll(Affinity->Bitmap[group]);
-		}
-	}
-	return INVALID_PROCESSOR_INDEX;
+	return is_set(Affinity, HERE) ? find_first(Affinity, false) : INVALID_PROCESSOR_INDEX;
 }
 
 /* ---- Groups ---- */

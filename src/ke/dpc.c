@@ -242,10 +242,10 @@ VOID NTAPI KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance)
 }
 
 /* Run the DPC on this processor of group 0 from now on; a number that is not active is ignored.
- * IRQL: any. Source: PLT-34. */
+ * IRQL: any. Source: PLT-34; PRC-66 for another group than 0. */
 VOID NTAPI KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number)
 {
-	PROCESSOR_NUMBER number = {.Group = 0, .Number = (UCHAR)Number};
+	PROCESSOR_NUMBER number = {.Group = ke_legacy_group(), .Number = (UCHAR)Number};
 	KeSetTargetProcessorDpcEx(Dpc, &number);
 }
 
@@ -256,7 +256,7 @@ VOID NTAPI KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number)
 NTSTATUS NTAPI KeSetTargetProcessorDpcEx(PKDPC Dpc, PPROCESSOR_NUMBER ProcNumber)
 {
 	struct ke_processor *target = ke_processor_find(ProcNumber->Group, ProcNumber->Number);
-	if (!target || ProcNumber->Reserved || !atomic_load(&target->active))
+	if (!target || ProcNumber->Reserved || !ke_processor_is_active(target))
 		return STATUS_INVALID_PARAMETER;
 	Dpc->Number = (USHORT)(TARGETED | target->index);
 	return STATUS_SUCCESS;

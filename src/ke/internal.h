@@ -11,8 +11,11 @@
 #include "vf/vf.h"
 
 /* processor.c */
-bool ke_processors_initialize(uint32_t maximum, uint32_t group_size);
+bool ke_processors_initialize(const struct ke_partition *partition);
 void ke_processor_prepare(struct ke_processor *processor, uint32_t index);
+/* Let a prepared processor run its idle thread, and wait until it does; it is not active yet. IRQL
+ * <= DISPATCH_LEVEL. False: the host has no more threads. */
+bool ke_processor_start(struct ke_processor *processor, PKTHREAD idle);
 void ke_processor_activate(struct ke_processor *processor);
 
 /* irql.c */
@@ -39,6 +42,9 @@ void ke_thread_make_ready(PKTHREAD thread);
  */
 bool ke_processor_run(struct ke_processor *processor, PKTHREAD thread, void (*start)(void *),
 		      void *context);
+/* With the dispatcher lock held: the processor, which idles, takes a ready thread that may run
+ * there, or is there for the next one. */
+void ke_processor_offer(struct ke_processor *processor);
 #define KE_QUANTUM_TICK_NS 10000000u
 extern _Atomic uint32_t ke_ready_count;
 extern _Atomic uint64_t ke_idle_mask[KE_MAXIMUM_GROUPS];
@@ -86,6 +92,8 @@ void ke_apc_rundown(void);
 /* query.c: masks of the processors of a group that are active, and that can be. */
 KAFFINITY ke_affinity_active(USHORT group);
 KAFFINITY ke_affinity_possible(USHORT group);
+/* The group that the functions without a group act on: 0, or the highest active one (PRC-66). */
+USHORT ke_legacy_group(void);
 
 #define KE_TIME_INCREMENT   156250 /* 100 ns units of a clock tick (DEF-46) */
 #define KE_PROCESS_PRIORITY 8

@@ -171,7 +171,7 @@ struct ke_processor {
 	struct port_cpu port;         /* see port.h */
 	uint32_t index;               /* system-wide, fixed */
 	PROCESSOR_NUMBER number;      /* group and number, fixed */
-	_Atomic bool active;          /* counts and masks include it */
+	_Atomic uint32_t started;     /* ke_processor_start */
 	volatile bool interrupts_off; /* cli */
 	_Atomic bool resched;         /* look at the ready queues; set under the dispatcher lock */
 	_Atomic bool tick;            /* set by the clock device: a quantum tick has passed */
@@ -228,8 +228,28 @@ static inline bool ke_in_nmi(void)
 extern struct ke_processor *ke_processors[KE_MAXIMUM_PROCESSORS];
 extern uint32_t ke_processor_maximum;       /* constant after boot */
 extern _Atomic uint32_t ke_processor_count; /* active ones have the lowest indices */
-extern uint32_t ke_group_size;              /* processors per group */
+extern uint32_t ke_group_size;              /* processors per group, at most */
+#define KE_NO_PROCESSOR UINT32_MAX
+/* The index of the processor that is being added: its number is known already (PRC-9, PRC-64). */
+extern _Atomic uint32_t ke_processor_joining;
+
+/* Counts and masks include it. Any context. */
+static inline bool ke_processor_is_active(struct ke_processor *processor)
+{
+	return __atomic_load_n(&processor->self, __ATOMIC_ACQUIRE) &&
+	       processor->index < atomic_load(&ke_processor_count);
+}
+
+/* Which number an index has, fixed at boot; the inverse, KE_NO_PROCESSOR when none can have it. Any
+ * context. */
+PROCESSOR_NUMBER ke_processor_number(uint32_t index);
+uint32_t ke_processor_index(uint32_t group, uint32_t number);
 struct ke_processor *ke_processor_find(USHORT group, UCHAR number); /* 0: none such possible */
+/* Of the first `count` processors: how many are in the group, their mask, how many groups they
+ * make. */
+uint32_t ke_group_count(uint32_t count, uint32_t group);
+KAFFINITY ke_group_mask(uint32_t count, uint32_t group);
+uint32_t ke_groups_of(uint32_t count);
 
 /* ---- IRQL ---- */
 

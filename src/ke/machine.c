@@ -8,6 +8,7 @@
  */
 #include "ke/machine.h"
 #include "ke/internal.h"
+#include "ke/processor_change.h"
 
 _Atomic uint32_t ke_machine_stopped;
 _Atomic uint32_t ke_host_event;
@@ -55,13 +56,14 @@ bool ke_processor_begin(uint32_t index, PKTHREAD idle)
 	return runs;
 }
 
-bool ke_boot(uint32_t maximum, uint32_t group_size, void (*boot)(void *))
+bool ke_boot(const struct ke_partition *partition, void (*boot)(void *))
 {
 	static KTHREAD first; /* becomes processor 0's idle thread */
-	if (!ke_processors_initialize(maximum, group_size))
+	if (!ke_processors_initialize(partition))
 		return false;
 	ke_scheduler_initialize();
 	ke_request_initialize();
+	ke_processor_change_initialize();
 	struct ke_processor *processor = ke_processors[0];
 	ke_processor_prepare(processor, 0);
 	processor->idle = &first;

@@ -41,7 +41,8 @@ static struct ke_registry nmi_callbacks = {.name = "NMI", .family = 1, .grace = 
 static void nmi_grace(void)
 {
 	uint32_t sequences[KE_MAXIMUM_PROCESSORS];
-	uint32_t count = atomic_load_explicit(&ke_processor_count, memory_order_acquire);
+	/* After the unlinking (seq_cst): who is counted later gets no NMI before it. */
+	uint32_t count = atomic_load(&ke_processor_count);
 	for (uint32_t i = 0; i < count; i++)
 		sequences[i] = atomic_load(&ke_processors[i]->nmi_sequence);
 	for (uint32_t i = 0; i < count; i++) {
@@ -61,7 +62,7 @@ static void nmi_grace(void)
 
 enum ke_nmi_outcome ke_nmi_send(struct ke_processor *processor)
 {
-	if (!atomic_load_explicit(&processor->active, memory_order_acquire))
+	if (!ke_processor_is_active(processor))
 		return KE_NMI_NO_PROCESSOR;
 	atomic_fetch_add_explicit(&processor->nmi_sent, 1, memory_order_relaxed);
 	if (atomic_exchange(&processor->port.nmi, 1)) {
@@ -320,10 +321,8 @@ ULONG_PTR NTAPI HalSendNMI(const KAFFINITY_EX *Processors)
 			count = wanted;
 	} else {
 		uint64_t mask = (uint64_t)Processors;
-		uint32_t present = atomic_load(&ke_processor_count);
-		if (present > ke_group_size)
-			present = ke_group_size;
-		if (present == 64 || mask < 1ull << present) {
+		uint32_t present = ke_group_count(atomic_load(&ke_processor_count), 0);
+		if (present == 64 || mask < 1ull << present || !(mask & ~ke_affinity_active(0))) {
 			masks[0] = mask;
 			count = 1;
 		}

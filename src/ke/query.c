@@ -4,12 +4,15 @@
  * DEF-164, DEF-174, DEF-259, DEF-302).
  *
  * Any IRQL, NMI too; no locks. Active processors are those with the lowest indices: one load of
- * ke_processor_count answers every question, so that an answer never mixes two states. Index i has
- * number i mod group size in group i / group size.
+ * ke_processor_count answers every question, so that an answer never mixes two states, and all that
+ * is asked later sees at least as many (PRC-38). The layout (ke/processor.c) says which group and
+ * number an index has.
  *
- * Chosen: valid numbers and indices are those of active processors (PRC-64). A number with Reserved
- * != 0 is invalid (PRC-59). A group of another than an active or possible number has no processors.
- * NUMA nodes are the groups: node n is group n.
+ * Chosen: valid numbers and indices are those of active processors, plus the one that is being
+ * added (PRC-9, PRC-64). A number with Reserved != 0 is invalid (PRC-59). A group of another than
+ * an active or possible number has no processors. KeGetCurrentProcessorNumber in another group than
+ * 0 is the number modulo the count that group 0 had when the processor came (PRC-57): what headers
+ * read inline is the same. NUMA nodes are the groups: node n is group n.
  */
 #include "ke/internal.h"
 
@@ -20,43 +23,34 @@ static uint32_t active_count(void)
 	return atomic_load_explicit(&ke_processor_count, memory_order_acquire);
 }
 
-/* How many of the processors with indices below `count` are in the group. */
-static uint32_t count_in_group(uint32_t count, uint32_t group)
+static bool is_known(uint32_t index)
 {
-	uint64_t first = (uint64_t)group * ke_group_size;
-	if (first >= count)
-		return 0;
-	uint32_t rest = count - (uint32_t)first;
-	return rest < ke_group_size ? rest : ke_group_size;
+	/* In this order: the one that joins is counted before it has joined. */
+	return index == atomic_load(&ke_processor_joining) || index < active_count();
 }
 
-static uint32_t groups_of(uint32_t count)
+USHORT ke_legacy_group(void)
 {
-	return (count + ke_group_size - 1) / ke_group_size;
-}
-
-static KAFFINITY mask_of(uint32_t count)
-{
-	return count == 64 ? ~(KAFFINITY)0 : ((KAFFINITY)1 << count) - 1;
+	return vf_strict_group_aware ? (USHORT)(ke_groups_of(active_count()) - 1) : 0;
 }
 
 KAFFINITY ke_affinity_active(USHORT group)
 {
-	return mask_of(count_in_group(active_count(), group));
+	return ke_group_mask(active_count(), group);
 }
 
 KAFFINITY ke_affinity_possible(USHORT group)
 {
-	return mask_of(count_in_group(ke_processor_maximum, group));
+	return ke_group_mask(ke_processor_maximum, group);
 }
 
 /* Active processors of group 0; their mask into *ActiveProcessors, optional. Any IRQL. PRC-51. */
 ULONG NTAPI KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 {
-	uint32_t count = count_in_group(active_count(), 0);
+	uint32_t count = active_count();
 	if (ActiveProcessors)
-		*ActiveProcessors = mask_of(count);
-	return count;
+		*ActiveProcessors = ke_group_mask(count, 0);
+	return ke_group_count(count, 0);
 }
 
 /* Active processors of a group, or with ALL_PROCESSOR_GROUPS of the system; 0 for an invalid group.
@@ -64,13 +58,13 @@ ULONG NTAPI KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 ULONG NTAPI KeQueryActiveProcessorCountEx(USHORT GroupNumber)
 {
 	uint32_t count = active_count();
-	return GroupNumber == ALL_PROCESSOR_GROUPS ? count : count_in_group(count, GroupNumber);
+	return GroupNumber == ALL_PROCESSOR_GROUPS ? count : ke_group_count(count, GroupNumber);
 }
 
 /* The most processors that group 0 can have. Any IRQL. PRC-53. */
 ULONG NTAPI KeQueryMaximumProcessorCount(VOID)
 {
-	return count_in_group(ke_processor_maximum, 0);
+	return ke_group_count(ke_processor_maximum, 0);
 }
 
 /* The most that a group, or with ALL_PROCESSOR_GROUPS the system, can have; 0 for an invalid group.
@@ -79,7 +73,7 @@ ULONG NTAPI KeQueryMaximumProcessorCountEx(USHORT GroupNumber)
 {
 	return GroupNumber == ALL_PROCESSOR_GROUPS
 		       ? ke_processor_maximum
-		       : count_in_group(ke_processor_maximum, GroupNumber);
+		       : ke_group_count(ke_processor_maximum, GroupNumber);
 }
 
 /* The mask of active processors of group 0. Any IRQL (rule IrqlKeApcLte1: APC_LEVEL). PRC-55. */
@@ -97,13 +91,13 @@ KAFFINITY NTAPI KeQueryGroupAffinity(USHORT GroupNumber)
 /* Groups with at least one active processor. Any IRQL. PRC-60. */
 USHORT NTAPI KeQueryActiveGroupCount(VOID)
 {
-	return (USHORT)groups_of(active_count());
+	return (USHORT)ke_groups_of(active_count());
 }
 
 /* The most groups there can be. Any IRQL. PRC-60. */
 USHORT NTAPI KeQueryMaximumGroupCount(VOID)
 {
-	return (USHORT)groups_of(ke_processor_maximum);
+	return (USHORT)ke_groups_of(ke_processor_maximum);
 }
 
 /* The index of the calling processor; group and number into *ProcNumber, optional. Any IRQL.
@@ -117,14 +111,11 @@ ULONG NTAPI KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber)
 }
 
 #undef KeGetCurrentProcessorNumber
-/* The number within group 0; on a processor of another group its number modulo the count of group
- * 0. Any IRQL. PRC-57. */
+/* The number within group 0; on a processor of another group a number below the count of group 0.
+ * Any IRQL. PRC-57. */
 ULONG NTAPI KeGetCurrentProcessorNumber(VOID)
 {
-	const struct ke_processor *self = ke_this();
-	if (self->number.Group == 0)
-		return self->number.Number;
-	return self->number.Number % count_in_group(active_count(), 0);
+	return ke_this()->legacy_number;
 }
 
 /*
@@ -133,25 +124,25 @@ ULONG NTAPI KeGetCurrentProcessorNumber(VOID)
  */
 NTSTATUS NTAPI KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber)
 {
-	if (ProcIndex >= active_count())
+	if (!is_known(ProcIndex))
 		return STATUS_INVALID_PARAMETER;
-	*ProcNumber = ke_processors[ProcIndex]->number;
+	*ProcNumber = ke_processor_number(ProcIndex);
 	return STATUS_SUCCESS;
 }
 
 /* The index of an active processor, or INVALID_PROCESSOR_INDEX. Any IRQL. PRC-59. */
 ULONG NTAPI KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber)
 {
-	if (ProcNumber->Reserved || ProcNumber->Number >= ke_group_size)
+	if (ProcNumber->Reserved)
 		return INVALID_PROCESSOR_INDEX;
-	uint32_t index = ProcNumber->Group * ke_group_size + ProcNumber->Number;
-	return index < active_count() ? index : INVALID_PROCESSOR_INDEX;
+	uint32_t index = ke_processor_index(ProcNumber->Group, ProcNumber->Number);
+	return index != KE_NO_PROCESSOR && is_known(index) ? index : INVALID_PROCESSOR_INDEX;
 }
 
 /* The highest node number in use. Any IRQL. */
 USHORT NTAPI KeQueryHighestNodeNumber(VOID)
 {
-	return (USHORT)(groups_of(active_count()) - 1);
+	return (USHORT)(ke_groups_of(active_count()) - 1);
 }
 
 /* The node of the calling processor. Any IRQL. */
@@ -164,10 +155,10 @@ USHORT NTAPI KeGetCurrentNodeNumber(VOID)
  * invalid node. Any IRQL. */
 VOID NTAPI KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSHORT Count)
 {
-	uint32_t count = count_in_group(active_count(), NodeNumber);
+	uint32_t active = active_count(), count = ke_group_count(active, NodeNumber);
 	if (Affinity)
-		*Affinity =
-			(GROUP_AFFINITY){.Mask = mask_of(count), .Group = count ? NodeNumber : 0};
+		*Affinity = (GROUP_AFFINITY){.Mask = ke_group_mask(active, NodeNumber),
+					     .Group = count ? NodeNumber : 0};
 	if (Count)
 		*Count = (USHORT)count;
 }
@@ -175,7 +166,7 @@ VOID NTAPI KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity
 /* The most processors that a node can have. Any IRQL. */
 USHORT NTAPI KeQueryNodeMaximumProcessorCount(USHORT NodeNumber)
 {
-	return (USHORT)count_in_group(ke_processor_maximum, NodeNumber);
+	return (USHORT)ke_group_count(ke_processor_maximum, NodeNumber);
 }
 
 #undef KeGetCurrentThread

@@ -21,8 +21,10 @@ static struct waiter
 static struct ke_lock waiters_lock;
 static KDPC device_dpc;
 
-static struct ke_command *_Atomic commands;
-static KEVENT command_arrived;
+static struct {
+	struct ke_command *_Atomic list;
+	KEVENT arrived;
+} commands[KE_COMMAND_QUEUES];
 
 static void complete_requests(void)
 {
@@ -50,8 +52,10 @@ static VOID NTAPI device_routine(PKDPC dpc, PVOID context, PVOID unused1, PVOID 
 	(void)unused1;
 	(void)unused2;
 	complete_requests();
-	if (atomic_load(&commands))
-		KeSetEvent(&command_arrived, IO_NO_INCREMENT, FALSE);
+	for (int i = 0; i < KE_COMMAND_QUEUES; i++) {
+		if (atomic_load(&commands[i].list))
+			KeSetEvent(&commands[i].arrived, IO_NO_INCREMENT, FALSE);
+	}
 }
 
 void ke_device_interrupt(void)
@@ -62,7 +66,8 @@ void ke_device_interrupt(void)
 void ke_request_initialize(void)
 {
 	KeInitializeDpc(&device_dpc, device_routine, NULL);
-	KeInitializeEvent(&command_arrived, SynchronizationEvent, FALSE);
+	for (int i = 0; i < KE_COMMAND_QUEUES; i++)
+		KeInitializeEvent(&commands[i].arrived, SynchronizationEvent, FALSE);
 }
 
 void ke_port_request_done(struct port_request *request)
@@ -89,20 +94,22 @@ void ke_request_run(struct port_request *request)
 
 /* ---- Commands of the host ---- */
 
-void ke_command_post(struct ke_command *command)
+void ke_command_post(enum ke_command_queue queue, struct ke_command *command)
 {
-	struct ke_command *head = atomic_load_explicit(&commands, memory_order_relaxed);
+	struct ke_command *_Atomic *list = &commands[queue].list;
+	struct ke_command *head = atomic_load_explicit(list, memory_order_relaxed);
 	do
 		command->next = head;
-	while (!atomic_compare_exchange_weak_explicit(&commands, &head, command,
-						      memory_order_release, memory_order_relaxed));
+	while (!atomic_compare_exchange_weak_explicit(list, &head, command, memory_order_release,
+						      memory_order_relaxed));
 	ke_interrupt_request(ke_processors[0], KE_DEVICE_LEVEL);
 }
 
-struct ke_command *ke_command_wait(void)
+struct ke_command *ke_command_wait(enum ke_command_queue queue)
 {
 	struct ke_command *list;
-	while (!(list = atomic_exchange_explicit(&commands, NULL, memory_order_acquire)))
-		KeWaitForSingleObject(&command_arrived, Executive, KernelMode, FALSE, NULL);
+	while (!(
+		list = atomic_exchange_explicit(&commands[queue].list, NULL, memory_order_acquire)))
+		KeWaitForSingleObject(&commands[queue].arrived, Executive, KernelMode, FALSE, NULL);
 	return list;
 }

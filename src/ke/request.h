@@ -4,7 +4,7 @@
 
 #include "ke/ke.h"
 
-/* Lives in the host thread's memory until `done` is 1; its run() is called by the control thread at
+/* Lives in the host thread's memory until `done` is 1; its run() is called by the queue's thread at
  * PASSIVE_LEVEL. */
 struct ke_command {
 	void (*run)(struct ke_command *command);
@@ -12,8 +12,15 @@ struct ke_command {
 	_Atomic uint32_t done; /* 1 when it has run; futex of the host thread */
 };
 
+/* Who carries them out, one after the other. */
+enum ke_command_queue {
+	KE_COMMANDS_CONTROL, /* the control thread */
+	KE_COMMANDS_ADD,     /* the thread that adds processors */
+	KE_COMMAND_QUEUES,
+};
+
 void ke_request_initialize(void);
 /* From a thread without a baton. */
-void ke_command_post(struct ke_command *command);
-/* The control thread: wait for commands; returns those that came, linked by next, newest first. */
-struct ke_command *ke_command_wait(void);
+void ke_command_post(enum ke_command_queue queue, struct ke_command *command);
+/* The queue's thread: wait for commands; returns those that came, linked by next, newest first. */
+struct ke_command *ke_command_wait(enum ke_command_queue queue);

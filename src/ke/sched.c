@@ -144,7 +144,7 @@ static struct ke_processor *pick_weaker(PKTHREAD thread)
 	for (uint64_t mask = thread->affinity.Mask; mask; mask &= mask - 1) {
 		struct ke_processor *p =
 			ke_processor_find(thread->affinity.Group, (UCHAR)__builtin_ctzll(mask));
-		if (!p || !atomic_load(&p->active))
+		if (!p || !ke_processor_is_active(p))
 			continue;
 		PKTHREAD runs = next_of(p) ? next_of(p) : p->current;
 		int priority = runs == p->idle ? -1 : runs->priority;
@@ -412,6 +412,11 @@ static void offer(struct ke_processor *p)
 		atomic_fetch_or(&ke_idle_mask[p->number.Group], bit_of(p));
 }
 
+void ke_processor_offer(struct ke_processor *processor)
+{
+	offer(processor);
+}
+
 void ke_thread_requeue(PKTHREAD thread)
 {
 	struct ke_processor *p = thread->processor;
@@ -473,8 +478,6 @@ bool ke_processor_run(struct ke_processor *processor, PKTHREAD thread, void (*st
 	thread->quantum = QUANTUM_TICKS;
 	thread->switched_in_ns = port_time_ns();
 	processor->current = thread;
-	if (thread == processor->idle)
-		atomic_fetch_or(&ke_idle_mask[processor->number.Group], bit_of(processor));
 	port_cpu_start(&processor->port, thread->port);
 	return true;
 }

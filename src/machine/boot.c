@@ -39,6 +39,8 @@ static void control(void *unused)
 	NTSTATUS status = ex_initialize();
 	if (NT_SUCCESS(status))
 		status = io_initialize();
+	if (NT_SUCCESS(status))
+		status = machine_processors_initialize();
 	if (!NT_SUCCESS(status)) {
 		refuse("worker threads and system objects", status);
 		return;
@@ -46,7 +48,7 @@ static void control(void *unused)
 	atomic_store(&booted, 1);
 	ke_host_signal();
 	for (;;) {
-		struct ke_command *list = ke_command_wait();
+		struct ke_command *list = ke_command_wait(KE_COMMANDS_CONTROL);
 		while (list) {
 			struct ke_command *next = list->next;
 			list->run(list);
@@ -148,7 +150,7 @@ enum ketch_outcome machine_command(struct ke_command *command)
 {
 	last_command = command;
 	machine_message[0] = 0;
-	ke_command_post(command);
+	ke_command_post(KE_COMMANDS_CONTROL, command);
 	return machine_wait(command_done, command, 1000000000u);
 }
 
@@ -161,6 +163,13 @@ static bool boot_done(void *unused)
 bool ketch_boot(const struct ketch_options *options)
 {
 	const char *why;
+	const struct ke_partition partition = {
+		.maximum = options->maximum_processors,
+		.group_size = options->group_size,
+		.layout = options->layout == KETCH_LAYOUT_HOLES    ? KE_LAYOUT_HOLES
+			  : options->layout == KETCH_LAYOUT_SPREAD ? KE_LAYOUT_SPREAD
+								   : KE_LAYOUT_PACKED,
+	};
 	machine_options = *options;
 	vf_mode = options->verify == KETCH_VERIFY_OFF      ? VF_OFF
 		  : options->verify == KETCH_VERIFY_REPORT ? VF_REPORT
@@ -169,6 +178,8 @@ bool ketch_boot(const struct ketch_options *options)
 	vf_quiet = options->quiet_findings;
 	ke_nmi_ignore_unhandled = options->ignore_unhandled_nmi;
 	vf_strict_signed_callbacks = options->strict_signed_callbacks;
+	vf_strict_processor_veto = options->strict_processor_veto;
+	vf_strict_group_aware = options->strict_group_aware;
 	if (!port_initialize(&why)) {
 		rtl_print(machine_message, sizeof machine_message,
 			  "the host cannot carry a machine: %s", why);
@@ -176,8 +187,7 @@ bool ketch_boot(const struct ketch_options *options)
 	}
 	if (options->timeout_ms)
 		deadline_ns = port_time_ns() + (uint64_t)options->timeout_ms * 1000000u;
-	if (!ex_pool_initialize() ||
-	    !ke_boot(options->maximum_processors, options->group_size, boot)) {
+	if (!ex_pool_initialize() || !ke_boot(&partition, boot)) {
 		rtl_print(machine_message, sizeof machine_message,
 			  "the host cannot carry a machine: no address space or no threads");
 		return false;

@@ -257,7 +257,7 @@ void ketch_halt(void)
 	static struct ke_command shutdown = {.run = run_shutdown};
 	/* Drivers that stay are told (IRP_MJ_SHUTDOWN); ketch_message keeps what it says. */
 	if (atomic_load(&ke_machine_stopped) == KE_RUNNING) {
-		ke_command_post(&shutdown);
+		ke_command_post(KE_COMMANDS_CONTROL, &shutdown);
 		machine_wait(shutdown_done, &shutdown, 1000000000u);
 	}
 	if (ke_machine_claim_stop(KE_STOP_HALT))

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "ke/processor_change.h"
 #include "ke/request.h"
 #include "ketch/ketch.h"
 
@@ -18,5 +19,10 @@ enum ketch_outcome machine_command(struct ke_command *command);
 bool machine_interrupted(void);
 /* Wait until `done` answers true; the same outcomes. For host threads. */
 enum ketch_outcome machine_wait(bool (*done)(void *context), void *context, uint64_t poll_ns);
+
+/* The thread that adds processors. PASSIVE_LEVEL. */
+NTSTATUS machine_processors_initialize(void);
+/* Add one, with all notifications (PRC-50). PASSIVE_LEVEL, on a thread of the core's own. */
+NTSTATUS machine_processor_add(enum ke_add how, struct ke_added *added);
 
 extern char machine_message[16384];

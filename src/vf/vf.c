@@ -27,7 +27,7 @@
 
 enum vf_mode vf_mode = VF_REPORT;
 bool vf_quiet;
-bool vf_strict_signed_callbacks;
+bool vf_strict_signed_callbacks, vf_strict_processor_veto, vf_strict_group_aware;
 
 static struct {
 	_Atomic uint64_t digest;

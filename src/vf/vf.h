@@ -119,3 +119,5 @@ void vf_drivers_select(const char *names);
 
 /* The documented strict switches (--strict=NAME,...), each off by default. */
 extern bool vf_strict_signed_callbacks; /* DEF-51 */
+extern bool vf_strict_processor_veto;   /* PRC-35: after a veto only who succeeded is told */
+extern bool vf_strict_group_aware;      /* PRC-66 */
