@@ -306,7 +306,7 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	atomic_store(&left, USERS + KERNELS);
 	pthread_create(&thread, NULL, flood, NULL);
-	ke_command_post(&command);
+	ke_command_post(KE_COMMANDS_CONTROL, &command);
 	const uint32_t limit_ms = 100000;
 	uint32_t ms = 0;
 	for (; (atomic_load(&left) || atomic_load(&children_left)) && ms < limit_ms; ms += 10)
