@@ -350,6 +350,17 @@ bool port_process_gone(struct port_process *process);
 uint32_t port_process_id(struct port_process *process);
 /* The file of its program, as the host names it. */
 const char *port_process_image(struct port_process *process);
+/* What is mapped of that file; base and size 0: unknown. */
+void port_process_image_range(struct port_process *process, uint64_t *base, uint64_t *size);
+/* Where an address of the program lies. */
+struct port_place {
+	char file[256];  /* the mapped file, without its folder; empty: in none */
+	char path[1024]; /* with it */
+	uint64_t offset; /* from the file's first mapping */
+	uint64_t linked; /* the address in the file's own terms, for its symbols */
+};
+/* No baton. */
+void port_process_locate(struct port_process *process, uint64_t address, struct port_place *place);
 /* Nobody uses it any more. */
 void port_process_release(struct port_process *process);
 
@@ -373,8 +384,10 @@ struct port_user_event {
 	struct port_user *child;            /* CHILD: to be adopted by a kernel thread of its own */
 	bool same_process;                  /* CHILD: a thread */
 	struct port_process *child_process; /* CHILD, not same_process: its address space */
-	bool status_valid;                  /* ENDED */
-	int status;                         /* ENDED: as waitpid gives it */
+	bool status_valid;                  /* ENDED: this was the end of its process, too */
+	bool by_fault; /* EXITING: of the fault that was delivered to it (PORT_USER_DELIVER) */
+	bool killed;   /* ENDED, EXITING: by signal `code`; else it exited with `code` */
+	int code;
 };
 
 /* How a stopped user thread goes on. */

@@ -8,6 +8,7 @@
 bool port_initialize(const char **why)
 {
 	host_delays_start();
+	host_user_start();
 	*why = "the shared page cannot be mapped at 0x7ffe0000";
 	if (shared_page_create())
 		return false;

@@ -79,3 +79,4 @@ bool host_threads_start(void);
 bool host_clock_start(void);
 bool host_console_start(void);
 bool host_request_start(void);
+void host_user_start(void);

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * user_run.c: let a user thread run until the kernel must act.
+ *
+ * Context: the thread's own tracer, without a baton. No locks.
+ *
+ * The tracer waits for whatever it traces, not for a thread id: an exec gives the thread that
+ * survives the id of the first one, and a wait by id would sleep for ever. It traces one thread,
+ * and for a moment those that this thread has just made (user_child.c).
+ *
+ * All signals but #BR pass unchanged, with their siginfo; a program that is stopped (SIGSTOP) stays
+ * stopped (PTRACE_LISTEN), so its parent and SIGCONT see what they always see.
+ */
+#define _GNU_SOURCE
+#include <string.h>
+#include "port/linux/user.h"
+
+static bool stops_group(int signal)
+{
+	return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+void user_stopped(struct port_user *user, int status)
+{
+	int signal = WSTOPSIG(status);
+	user->signal = 0;
+	switch (status >> 16) {
+	case 0:
+		/* 0x80 marks the stops at system calls (PTRACE_O_TRACESYSGOOD). */
+		user->stop = signal & 0x80 ? USER_STOP_EVENT : USER_STOP_SIGNAL;
+		user->signal = signal & 0x80 ? 0 : signal;
+		break;
+	case PTRACE_EVENT_STOP:
+		user->stop = stops_group(signal) ? USER_STOP_GROUP : USER_STOP_EVENT;
+		break;
+	default:
+		user->stop = USER_STOP_EVENT;
+		break;
+	}
+}
+
+void user_go(struct port_user *user, long request)
+{
+	if (user->stop == USER_STOP_GROUP && request == PTRACE_CONT)
+		request = PTRACE_LISTEN;
+	user_regs_flush(user);
+	if (user->injected && user->stop == USER_STOP_SIGNAL)
+		user->redeliver = user->signal != 0;
+	user->injected = false;
+	/* It may have been killed meanwhile: the next wait says so. */
+	user_ptrace(request, user->tid, 0, (void *)(long)user->signal);
+	user->stop = USER_STOP_NONE;
+	user->signal = 0;
+}
+
+/* Until user_bound.c is there: no exception is #BR. */
+__attribute__((weak)) bool user_is_bound(struct port_user *user, const siginfo_t *info)
+{
+	(void)user;
+	(void)info;
+	return false;
+}
+
+/* A SIGSEGV that the processor caused, in code that can hold BOUND. */
+static bool is_bound(struct port_user *user)
+{
+	if (user->redeliver) {
+		user->redeliver = false;
+		user_ptrace(PTRACE_SETSIGINFO, user->tid, 0, &user->info);
+		return false;
+	}
+	user->injected = false;
+	return user_ptrace(PTRACE_GETSIGINFO, user->tid, 0, &user->info) == 0 &&
+	       user->info.si_code == SI_KERNEL && user_regs_fetch(user) &&
+	       user_is_bound(user, &user->info);
+}
+
+static void tell_status(int status, struct port_user_event *event)
+{
+	event->killed = WIFSIGNALED(status);
+	event->code = event->killed ? WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* True: something for the kernel. */
+static bool handle(struct port_user *user, int status, struct port_user_event *event)
+{
+	uint64_t message = 0;
+	bool delivered = user->delivered && !user->redeliver;
+	user_stopped(user, status);
+	if (delivered)
+		user->delivered = false;
+	switch (status >> 16) {
+	case PTRACE_EVENT_CLONE:
+	case PTRACE_EVENT_FORK:
+	case PTRACE_EVENT_VFORK:
+		return user_ptrace(PTRACE_GETEVENTMSG, user->tid, 0, &message) == 0 &&
+		       user_newborn_take(user, (uint32_t)message, event);
+	case PTRACE_EVENT_EXEC:
+		user_process_image_read(user->process);
+		event->kind = PORT_USER_EXEC;
+		return true;
+	case PTRACE_EVENT_EXIT:
+		user_ptrace(PTRACE_GETEVENTMSG, user->tid, 0, &message);
+		event->kind = PORT_USER_EXITING;
+		tell_status((int)message, event);
+		event->by_fault = delivered && event->killed && event->code == SIGSEGV;
+		return true;
+	case 0:
+		if (user->signal != SIGSEGV || !is_bound(user))
+			return false;
+		event->kind = PORT_USER_BOUND;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void ended(struct port_user *user, int status, struct port_user_event *event)
+{
+	user_newborns_end(user);
+	event->kind = PORT_USER_ENDED;
+	tell_status(status, event);
+	if (event->status_valid) /* the first thread's end is the process's */
+		atomic_store(&user->process->pid, 0);
+	user->stop = USER_STOP_NONE;
+}
+
+void port_user_run(struct port_user *user, enum port_user_resume resume,
+		   struct port_user_event *event)
+{
+	int status;
+	memset(event, 0, sizeof *event);
+	while (!atomic_load(&user->child_adopted))
+		host_futex_wait(&user->child_adopted, 0, NULL);
+	if (user->stop == USER_STOP_SIGNAL && resume == PORT_USER_CONTINUE)
+		user->signal = 0;
+	user->delivered = user->stop == USER_STOP_SIGNAL && resume == PORT_USER_DELIVER;
+	for (;;) {
+		long tid = user->tid;
+		if (user->last_status_valid) {
+			status = user->last_status;
+			user->last_status_valid = false;
+		} else {
+			if (user->stop != USER_STOP_NONE)
+				user_go(user, PTRACE_CONT);
+			tid = user_wait(-1, &status);
+		}
+		if (tid < 0) { /* another thread's exec took its place */
+			ended(user, 0, event);
+			return;
+		}
+		bool stopped = WIFSTOPPED(status);
+		if (stopped && status >> 16 == PTRACE_EVENT_EXEC)
+			user->tid = (uint32_t)tid;
+		if ((uint32_t)tid != user->tid) {
+			user_newborn_seen(user, (uint32_t)tid, status);
+			continue;
+		}
+		if (!stopped) {
+			event->status_valid = user->tid == user->process->id;
+			ended(user, status, event);
+			return;
+		}
+		if (handle(user, status, event))
+			return;
+	}
+}
