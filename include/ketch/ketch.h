@@ -36,6 +36,12 @@ struct ketch_options {
 	bool strict_processor_veto; /* after a veto only callbacks that succeeded are told (PRC-35)
 				     */
 	bool strict_group_aware;    /* functions without a group act on the highest one (PRC-66) */
+	/*
+	 * RNICs: texts as --adapter has them: loopback, loopback:INDEX=ADDRESS,... or verbs:DEVICE.
+	 * None: interface index 2 with 192.0.2.1 and fd00::1, index 3 with 192.0.2.2 and fd00::2.
+	 */
+	const char *const *adapters;
+	uint32_t adapter_count;
 	uint32_t timeout_ms;        /* for the whole run; 0: none */
 };
 

@@ -251,7 +251,7 @@ static bool link_driver(struct build *b)
 	add_format(&link, "/pdbaltpath:%s", "%_PDB%");
 	for (size_t i = 0; i < b->objects.count; i++)
 		add(&link, b->objects.at[i]);
-	static const char *const libraries[] = {"ntoskrnl", "hal"};
+	static const char *const libraries[] = {"ntoskrnl", "hal", "netio"};
 	for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
 		char path[PATH_MAX + 32];
 		snprintf(path, sizeof path, "%s/%s.lib", b->libraries, libraries[i]);

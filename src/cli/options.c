@@ -26,6 +26,7 @@ enum option_code {
 	OPTION_STATUS,
 	OPTION_BUGCHECK,
 	OPTION_RULE,
+	OPTION_ADAPTER,
 };
 
 static const struct option long_options[] = {
@@ -43,6 +44,7 @@ static const struct option long_options[] = {
 	{"expect-status", required_argument, NULL, OPTION_STATUS},
 	{"expect-bugcheck", required_argument, NULL, OPTION_BUGCHECK},
 	{"expect-rule", required_argument, NULL, OPTION_RULE},
+	{"adapter", required_argument, NULL, OPTION_ADAPTER},
 	{NULL, 0, NULL, 0},
 };
 
@@ -137,6 +139,12 @@ static int take_option(struct run *run, int code)
 		error = choice_option("--layout", layouts, &choice);
 		run->machine.layout = (enum ketch_layout)choice;
 		return error;
+	case OPTION_ADAPTER:
+		if (run->machine.adapter_count == sizeof run->adapters / sizeof *run->adapters)
+			return usage_error("--adapter can be given 16 times");
+		run->adapters[run->machine.adapter_count++] = optarg;
+		run->machine.adapters = run->adapters;
+		return 0;
 	case OPTION_STRICT:
 		return strict_option(run);
 	case OPTION_TIMEOUT:

@@ -185,6 +185,8 @@ bool ketch_boot(const struct ketch_options *options)
 			  "the host cannot carry a machine: %s", why);
 		return false;
 	}
+	if (!machine_network(options))
+		return false;
 	if (options->timeout_ms)
 		deadline_ns = port_time_ns() + (uint64_t)options->timeout_ms * 1000000u;
 	if (!ex_pool_initialize() || !ke_boot(&partition, boot)) {

@@ -25,4 +25,7 @@ NTSTATUS machine_processors_initialize(void);
 /* Add one, with all notifications (PRC-50). PASSIVE_LEVEL, on a thread of the core's own. */
 NTSTATUS machine_processor_add(enum ke_add how, struct ke_added *added);
 
+/* The RNICs and how NDK functions complete and fail. False: machine_message says why. */
+bool machine_network(const struct ketch_options *options);
+
 extern char machine_message[16384];

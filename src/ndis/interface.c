@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * interface.c: the table of network interfaces.
+ *
+ * Contexts and locks: filled by the thread that boots the machine, before any driver runs; constant
+ * afterwards, so everybody reads it without a lock, at any IRQL.
+ *
+ * Implements the table behind DEF-75 (index, LUID, alias and addresses of each RNIC can be set) and
+ * the default adapters. Chosen: an RNIC is an Ethernet interface (IfType 6) whose NetLuidIndex is
+ * 0x8000 + index, with the alias "Ethernet INDEX"; its physical address and GUID come from the
+ * index too, so that they are the same in each run. Index 1 is the software loopback interface.
+ */
+#include "ndis/ndis_internal.h"
+#include "rtl/rtl.h"
+
+static struct ndis_interface interfaces[NDIS_INTERFACES];
+static uint32_t interface_count;
+
+uint32_t ndis_interface_count(void)
+{
+	return interface_count;
+}
+
+const struct ndis_interface *ndis_interface_at(uint32_t number)
+{
+	return number < interface_count ? &interfaces[number] : NULL;
+}
+
+struct ndis_interface *ndis_interface_find(NET_IFINDEX index)
+{
+	for (uint32_t i = 0; i < interface_count; i++) {
+		if (interfaces[i].index == index)
+			return &interfaces[i];
+	}
+	return NULL;
+}
+
+const struct ndis_interface *ndis_interface_by_index(NET_IFINDEX index)
+{
+	return ndis_interface_find(index);
+}
+
+const struct ndis_interface *ndis_interface_by_luid(NET_LUID luid)
+{
+	for (uint32_t i = 0; i < interface_count; i++) {
+		if (interfaces[i].luid.Value == luid.Value)
+			return &interfaces[i];
+	}
+	return NULL;
+}
+
+static void name(WCHAR *to, const char *prefix, uint32_t number)
+{
+	char text[NDIS_ALIAS_LENGTH];
+	size_t length = rtl_print(text, sizeof(text), "%s %u", prefix, number);
+	for (size_t i = 0; i <= length; i++)
+		to[i] = (WCHAR)text[i];
+}
+
+struct ndis_interface *ndis_interface_make(NET_IFINDEX index, enum ndis_kind kind)
+{
+	static const GUID guid = {0x4b657463, 0x6800, 0x4e49, {0x80, 'C', 0, 0, 0, 0, 0, 0}};
+	if (interface_count == NDIS_INTERFACES)
+		return NULL;
+	struct ndis_interface *new = &interfaces[interface_count++];
+	bool software = kind == NDIS_SOFTWARE_LOOPBACK;
+	new->kind = kind;
+	new->index = index;
+	new->luid.Info.IfType = software ? IF_TYPE_SOFTWARE_LOOPBACK : IF_TYPE_ETHERNET_CSMACD;
+	new->luid.Info.NetLuidIndex = software ? 0 : (0x8000 + index) & 0xffffff;
+	new->guid = guid;
+	static const uint8_t locally_administered[] = {0x02, 'K'};
+	memcpy(new->physical_address, locally_administered, sizeof(locally_administered));
+	for (unsigned i = 0; i < 4; i++) {
+		new->guid.Data4[4 + i] = (UCHAR)(index >> (24 - 8 * i));
+		new->physical_address[2 + i] = (uint8_t)(index >> (24 - 8 * i));
+	}
+	name(new->alias, software ? "Loopback Pseudo-Interface" : "Ethernet", index);
+	name(new->description, software ? "Software Loopback Interface" : "Ketch RNIC", index);
+	return new;
+}
+
+bool ndis_interface_add_address(struct ndis_interface *interface, const SOCKADDR_INET *address,
+				uint8_t prefix)
+{
+	if (interface->address_count == NDIS_ADDRESSES)
+		return false;
+	struct ndis_address *new = &interface->addresses[interface->address_count++];
+	new->address = *address;
+	new->prefix = prefix;
+	return true;
+}
+
+static void make_default(const char *text)
+{
+	const char *why = ndis_adapter_describe(text);
+	(void)why; /* a text of our own */
+}
+
+void ndis_initialize(void)
+{
+	if (interface_count == 0)
+		make_default("loopback:2=192.0.2.1,fd00::1,3=192.0.2.2,fd00::2");
+	struct ndis_interface *loopback = ndis_interface_make(1, NDIS_SOFTWARE_LOOPBACK);
+	if (!loopback)
+		return; /* sixteen RNICs: the machine has no room for it */
+	SOCKADDR_INET address;
+	memset(&address, 0, sizeof(address));
+	address.Ipv4.sin_family = AF_INET;
+	address.Ipv4.sin_addr.S_un.S_addr = __builtin_bswap32(INADDR_LOOPBACK);
+	ndis_interface_add_address(loopback, &address, 8);
+	memset(&address, 0, sizeof(address));
+	address.Ipv6.sin6_family = AF_INET6;
+	address.Ipv6.sin6_addr.u.Byte[15] = 1;
+	ndis_interface_add_address(loopback, &address, 128);
+}
+
+static const uint8_t *bytes_of(const SOCKADDR_INET *address)
+{
+	return address->si_family == AF_INET ? (const uint8_t *)&address->Ipv4.sin_addr
+					     : address->Ipv6.sin6_addr.u.Byte;
+}
+
+bool ndis_address_in(const SOCKADDR_INET *address, const SOCKADDR_INET *network, uint8_t prefix)
+{
+	if (address->si_family != network->si_family)
+		return false;
+	const uint8_t *a = bytes_of(address), *b = bytes_of(network);
+	for (unsigned bit = 0; bit < prefix; bit++) {
+		if ((a[bit / 8] ^ b[bit / 8]) & (0x80 >> bit % 8))
+			return false;
+	}
+	return true;
+}
+
+bool ndis_address_equal(const SOCKADDR_INET *a, const SOCKADDR_INET *b)
+{
+	return ndis_address_in(a, b, a->si_family == AF_INET ? 32 : 128);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * parse.c: addresses in text, and what --adapter says (DEF-75).
+ *
+ * Contexts: pure code but for ndis_adapter_describe, which the booting thread calls.
+ * Chosen: a network is /24 (IPv4) or /64 (IPv6) unless /PREFIX says otherwise; indices go from 2
+ * (1 is the software loopback interface) to 2^24 - 0x8001, since the index makes the LUID.
+ */
+#include "ndis/ndis_internal.h"
+#include "rtl/rtl.h"
+
+#define INDEX_MAX (0xffffffu - 0x8000u)
+
+/* ---- Addresses ---- */
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The number at *at, at most `limit`, of at most `digits` digits; *at goes behind it. */
+static bool number(const char **at, const char *end, int base, unsigned digits, uint64_t limit,
+		   uint64_t *value)
+{
+	const char *begin = *at;
+	*value = 0;
+	while (*at < end && digit(**at) >= 0 && digit(**at) < base) {
+		*value = *value * (unsigned)base + (unsigned)digit(*(*at)++);
+		if (*value > limit || (unsigned)(*at - begin) > digits)
+			return false;
+	}
+	return *at > begin;
+}
+
+static bool parse4(const char *at, const char *end, uint8_t *bytes)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t value;
+		if (i && (at == end || *at++ != '.'))
+			return false;
+		if (!number(&at, end, 10, 3, 255, &value))
+			return false;
+		bytes[i] = (uint8_t)value;
+	}
+	return at == end;
+}
+
+/* Words with one `::` at most, and perhaps an IPv4 address for the last two. */
+static bool parse6(const char *at, const char *end, uint8_t *bytes)
+{
+	unsigned count = 0, gap = 9; /* words read; the word that `::` stands before */
+	uint8_t read[16];
+	if (end - at >= 2 && at[0] == ':' && at[1] == ':') {
+		gap = 0;
+		at += 2;
+	}
+	while (at < end) {
+		const char *dot = at;
+		uint64_t value;
+		while (dot < end && *dot != ':' && *dot != '.')
+			dot++;
+		if (dot < end && *dot == '.') {
+			if (count > 6 || !parse4(at, end, &read[count * 2]))
+				return false;
+			count += 2;
+			at = end;
+			break;
+		}
+		if (count == 8 || !number(&at, end, 16, 4, 0xffff, &value))
+			return false;
+		read[count * 2] = (uint8_t)(value >> 8);
+		read[count * 2 + 1] = (uint8_t)value;
+		count++;
+		if (at == end)
+			break;
+		if (*at++ != ':' || at == end)
+			return false;
+		if (*at == ':') {
+			if (gap != 9)
+				return false;
+			gap = count;
+			at++;
+		}
+	}
+	if (gap == 9 ? count != 8 : count > 7)
+		return false;
+	unsigned head = gap == 9 ? 8 : gap, tail = count - (gap == 9 ? 8 : gap);
+	memset(bytes, 0, 16);
+	memcpy(bytes, read, head * 2);
+	memcpy(bytes + 16 - tail * 2, read + head * 2, tail * 2);
+	return true;
+}
+
+bool ndis_address_parse(const char *text, size_t length, SOCKADDR_INET *address)
+{
+	uint8_t bytes[16];
+	memset(address, 0, sizeof(*address));
+	if (parse4(text, text + length, bytes)) {
+		address->Ipv4.sin_family = AF_INET;
+		memcpy(&address->Ipv4.sin_addr, bytes, 4);
+		return true;
+	}
+	if (!parse6(text, text + length, bytes))
+		return false;
+	address->Ipv6.sin6_family = AF_INET6;
+	memcpy(&address->Ipv6.sin6_addr, bytes, 16);
+	return true;
+}
+
+/* ---- --adapter ---- */
+
+static bool starts(const char **at, const char *end, const char *word)
+{
+	size_t length = rtl_length(word);
+	if ((size_t)(end - *at) < length || memcmp(*at, word, length))
+		return false;
+	*at += length;
+	return true;
+}
+
+static const char *take_address(struct ndis_interface *interface, const char *at, const char *end)
+{
+	const char *slash = at;
+	uint64_t prefix;
+	SOCKADDR_INET address;
+	while (slash < end && *slash != '/')
+		slash++;
+	if (!ndis_address_parse(at, (size_t)(slash - at), &address))
+		return "an address is a.b.c.d or IPv6, with or without /PREFIX";
+	uint8_t bits = address.si_family == AF_INET ? 32 : 128;
+	prefix = address.si_family == AF_INET ? 24 : 64;
+	if (slash < end) {
+		slash++;
+		if (!number(&slash, end, 10, 3, bits, &prefix) || slash != end)
+			return "a prefix is a number of bits of the address";
+	}
+	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
+		const struct ndis_interface *other = ndis_interface_at(i);
+		for (uint32_t j = 0; j < other->address_count; j++) {
+			if (ndis_address_equal(&other->addresses[j].address, &address))
+				return "an address belongs to one interface, once";
+		}
+	}
+	if (!ndis_interface_add_address(interface, &address, (uint8_t)prefix))
+		return "an interface has at most 8 addresses";
+	return NULL;
+}
+
+static const char *take_alias(struct ndis_interface *interface, const char *at, const char *end)
+{
+	if (at == end || end - at >= (int)NDIS_ALIAS_LENGTH)
+		return "an alias has 1 to 63 characters";
+	size_t i = 0;
+	for (; at < end; at++)
+		interface->alias[i++] = (WCHAR)(unsigned char)*at;
+	interface->alias[i] = 0;
+	return NULL;
+}
+
+static const char *take_luid(struct ndis_interface *interface, const char *at, const char *end)
+{
+	NET_LUID luid;
+	uint64_t value;
+	int base = starts(&at, end, "0x") ? 16 : 10;
+	if (!number(&at, end, base, 20, UINT64_MAX, &value) || at != end || !value)
+		return "a LUID is a number that is not 0";
+	luid.Value = value;
+	if (ndis_interface_by_luid(luid))
+		return "each interface has its own LUID";
+	interface->luid = luid;
+	return NULL;
+}
+
+/* One INDEX=VALUE or VALUE. */
+static const char *take_item(struct ndis_interface **interface, const char *at, const char *end)
+{
+	const char *equals = at;
+	uint64_t index;
+	while (equals < end && *equals != '=')
+		equals++;
+	if (equals < end) {
+		if (!number(&at, equals, 10, 10, INDEX_MAX, &index) || at != equals || index < 2)
+			return "an interface index is a number from 2 to 16744447";
+		*interface = ndis_interface_find((NET_IFINDEX)index);
+		if (*interface && (*interface)->kind != NDIS_RNIC_LOOPBACK)
+			return "this index is a verbs device's";
+		if (!*interface)
+			*interface = ndis_interface_make((NET_IFINDEX)index, NDIS_RNIC_LOOPBACK);
+		if (!*interface)
+			return "a machine has at most 16 interfaces";
+		at = equals + 1;
+	}
+	if (!*interface)
+		return "the first address needs INDEX=";
+	if (starts(&at, end, "alias:"))
+		return take_alias(*interface, at, end);
+	if (starts(&at, end, "luid:"))
+		return take_luid(*interface, at, end);
+	return take_address(*interface, at, end);
+}
+
+static const char *take_loopback(const char *at)
+{
+	struct ndis_interface *interface = NULL;
+	const char *end, *why = NULL;
+	do {
+		for (end = at; *end && *end != ','; end++)
+			;
+		why = take_item(&interface, at, end);
+		at = end + 1;
+	} while (!why && *end);
+	return why;
+}
+
+static const char *take_verbs(const char *device)
+{
+	NET_IFINDEX index = 2;
+	while (ndis_interface_find(index))
+		index++;
+	if (!*device || rtl_length(device) >= NDIS_DEVICE_LENGTH)
+		return "verbs: takes the name of an RDMA device of this host";
+	struct ndis_interface *interface = ndis_interface_make(index, NDIS_RNIC_VERBS);
+	if (!interface)
+		return "a machine has at most 16 interfaces";
+	rtl_copy(interface->device, sizeof(interface->device), device);
+	return NULL;
+}
+
+const char *ndis_adapter_describe(const char *text)
+{
+	const char *end = text + rtl_length(text);
+	if (rtl_equal(text, "loopback"))
+		text = "loopback:2=192.0.2.1,fd00::1,3=192.0.2.2,fd00::2";
+	end = text + rtl_length(text);
+	if (starts(&text, end, "loopback:"))
+		return take_loopback(text);
+	if (starts(&text, end, "verbs:"))
+		return take_verbs(text);
+	return "it is loopback, loopback:INDEX=ADDRESS,... or verbs:DEVICE";
+}

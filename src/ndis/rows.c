@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rows.c: interfaces and their addresses as netioapi.h lists them.
+ *
+ * Contexts: IRQL < DISPATCH_LEVEL; reads the constant table of interfaces, no locks.
+ * Implements DEF-75 (the third way to find an adapter). Chosen: interfaces are always up; counters
+ * of traffic are 0, because NDK's traffic does not pass the IP stack; an entry is looked for by
+ * InterfaceLuid, or by InterfaceIndex when the LUID is 0, as the functions' pages say.
+ */
+#include "ndis/ndis_internal.h"
+#include "rtl/rtl.h"
+#include "vf/vf.h"
+
+bool ndis_family_valid(ADDRESS_FAMILY family)
+{
+	return family == AF_UNSPEC || family == AF_INET || family == AF_INET6;
+}
+
+static void fill_interface(const struct ndis_interface *from, MIB_IF_ROW2 *row)
+{
+	bool software = from->kind == NDIS_SOFTWARE_LOOPBACK;
+	memset(row, 0, sizeof(*row));
+	row->InterfaceLuid = from->luid;
+	row->InterfaceIndex = from->index;
+	row->InterfaceGuid = from->guid;
+	memcpy(row->Alias, from->alias, sizeof(from->alias));
+	memcpy(row->Description, from->description, sizeof(from->description));
+	if (!software) {
+		row->PhysicalAddressLength = sizeof(from->physical_address);
+		memcpy(row->PhysicalAddress, from->physical_address,
+		       sizeof(from->physical_address));
+		memcpy(row->PermanentPhysicalAddress, from->physical_address,
+		       sizeof(from->physical_address));
+	}
+	row->Mtu = software ? 0xffffffff : NDIS_MTU;
+	row->Type = software ? IF_TYPE_SOFTWARE_LOOPBACK : IF_TYPE_ETHERNET_CSMACD;
+	row->MediaType = software ? NdisMediumLoopback : NdisMedium802_3;
+	row->PhysicalMediumType =
+		software ? NdisPhysicalMediumUnspecified : NdisPhysicalMedium802_3;
+	row->AccessType = software ? NET_IF_ACCESS_LOOPBACK : NET_IF_ACCESS_BROADCAST;
+	row->DirectionType = NET_IF_DIRECTION_SENDRECEIVE;
+	row->InterfaceAndOperStatusFlags.HardwareInterface = !software;
+	row->InterfaceAndOperStatusFlags.ConnectorPresent = !software;
+	row->OperStatus = IfOperStatusUp;
+	row->AdminStatus = NET_IF_ADMIN_STATUS_UP;
+	row->MediaConnectState = MediaConnectStateConnected;
+	row->ConnectionType = NET_IF_CONNECTION_DEDICATED;
+	row->TransmitLinkSpeed = software ? 1073741824 : NDIS_LINK_SPEED;
+	row->ReceiveLinkSpeed = row->TransmitLinkSpeed;
+}
+
+/* STATUS_SUCCESS; STATUS_INVALID_PARAMETER; STATUS_OBJECT_NAME_NOT_FOUND: no such interface. */
+NTSTATUS NETIOAPI_API_ GetIfEntry2(PMIB_IF_ROW2 Row)
+{
+	if (!Row || (!Row->InterfaceLuid.Value && !Row->InterfaceIndex))
+		return STATUS_INVALID_PARAMETER;
+	const struct ndis_interface *interface =
+		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
+	if (!interface)
+		return STATUS_OBJECT_NAME_NOT_FOUND;
+	fill_interface(interface, Row);
+	return STATUS_SUCCESS;
+}
+
+NTSTATUS NETIOAPI_API_ GetIfEntry2Ex(MIB_IF_ENTRY_LEVEL Level, PMIB_IF_ROW2 Row)
+{
+	if (Level != MibIfEntryNormal && Level != MibIfEntryNormalWithoutStatistics)
+		return STATUS_INVALID_PARAMETER;
+	return GetIfEntry2(Row);
+}
+
+static NTSTATUS interface_table(PMIB_IF_TABLE2 *table, uint64_t caller)
+{
+	if (!table)
+		return STATUS_INVALID_PARAMETER;
+	uint32_t count = ndis_interface_count();
+	*table = ndis_table_allocate(count, sizeof(MIB_IF_ROW2), caller);
+	if (!*table)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	for (uint32_t i = 0; i < count; i++)
+		fill_interface(ndis_interface_at(i), &(*table)->Table[i]);
+	return STATUS_SUCCESS;
+}
+
+/* Free the table with FreeMibTable. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
+ * STATUS_INSUFFICIENT_RESOURCES. */
+NTSTATUS NETIOAPI_API_ GetIfTable2(PMIB_IF_TABLE2 *Table)
+{
+	return interface_table(Table, VF_CALLER());
+}
+
+NTSTATUS NETIOAPI_API_ GetIfTable2Ex(MIB_IF_TABLE_LEVEL Level, PMIB_IF_TABLE2 *Table)
+{
+	if ((unsigned)Level > MibIfTableNormalWithoutStatistics)
+		return STATUS_INVALID_PARAMETER;
+	return interface_table(Table, VF_CALLER());
+}
+
+/* ---- IP interfaces ---- */
+
+static bool has_family(const struct ndis_interface *interface, ADDRESS_FAMILY family)
+{
+	for (uint32_t i = 0; i < interface->address_count; i++) {
+		if (interface->addresses[i].address.si_family == family)
+			return true;
+	}
+	return false;
+}
+
+void NETIOAPI_API_ InitializeIpInterfaceEntry(PMIB_IPINTERFACE_ROW Row)
+{
+	memset(Row, 0xff, sizeof(*Row)); /* "not specified" in every member */
+	Row->Family = AF_UNSPEC;
+	Row->InterfaceLuid.Value = 0;
+	Row->InterfaceIndex = 0;
+}
+
+static void fill_ip_interface(const struct ndis_interface *from, ADDRESS_FAMILY family,
+			      MIB_IPINTERFACE_ROW *row)
+{
+	memset(row, 0, sizeof(*row));
+	row->Family = family;
+	row->InterfaceLuid = from->luid;
+	row->InterfaceIndex = from->index;
+	row->MaxReassemblySize = 0xffff;
+	row->UseAutomaticMetric = TRUE;
+	row->Metric = from->kind == NDIS_SOFTWARE_LOOPBACK ? 75 : 5;
+	row->NlMtu = NDIS_MTU;
+	row->Connected = TRUE;
+	row->SupportsNeighborDiscovery = from->kind != NDIS_SOFTWARE_LOOPBACK;
+	row->ReachableTime = row->BaseReachableTime = 30000;
+	row->RetransmitTime = 1000;
+	row->SitePrefixLength = family == AF_INET ? 0 : 64;
+}
+
+/* By Family and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND. */
+NTSTATUS NETIOAPI_API_ GetIpInterfaceEntry(PMIB_IPINTERFACE_ROW Row)
+{
+	if (!Row || (Row->Family != AF_INET && Row->Family != AF_INET6))
+		return STATUS_INVALID_PARAMETER;
+	const struct ndis_interface *interface =
+		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
+	if (!interface || !has_family(interface, Row->Family))
+		return STATUS_NOT_FOUND;
+	fill_ip_interface(interface, Row->Family, Row);
+	return STATUS_SUCCESS;
+}
+
+NTSTATUS NETIOAPI_API_ GetIpInterfaceTable(ADDRESS_FAMILY Family, PMIB_IPINTERFACE_TABLE *Table)
+{
+	static const ADDRESS_FAMILY families[] = {AF_INET, AF_INET6};
+	if (!Table || !ndis_family_valid(Family))
+		return STATUS_INVALID_PARAMETER;
+	MIB_IPINTERFACE_TABLE *table = ndis_table_allocate(
+		2 * ndis_interface_count(), sizeof(MIB_IPINTERFACE_ROW), VF_CALLER());
+	if (!table)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	ULONG count = 0;
+	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
+		for (unsigned j = 0; j < 2; j++) {
+			if ((Family == AF_UNSPEC || Family == families[j]) &&
+			    has_family(ndis_interface_at(i), families[j]))
+				fill_ip_interface(ndis_interface_at(i), families[j],
+						  &table->Table[count++]);
+		}
+	}
+	table->NumEntries = count;
+	*Table = table;
+	return STATUS_SUCCESS;
+}
+
+/* ---- Addresses ---- */
+
+static void fill_address(const struct ndis_interface *interface, const struct ndis_address *from,
+			 MIB_UNICASTIPADDRESS_ROW *row)
+{
+	memset(row, 0, sizeof(*row));
+	row->Address = from->address;
+	row->InterfaceLuid = interface->luid;
+	row->InterfaceIndex = interface->index;
+	row->PrefixOrigin = IpPrefixOriginManual;
+	row->SuffixOrigin = IpSuffixOriginManual;
+	row->ValidLifetime = row->PreferredLifetime = 0xffffffff;
+	row->OnLinkPrefixLength = from->prefix;
+	row->DadState = IpDadStatePreferred;
+}
+
+void NETIOAPI_API_ InitializeUnicastIpAddressEntry(PMIB_UNICASTIPADDRESS_ROW Row)
+{
+	memset(Row, 0, sizeof(*Row));
+	Row->PrefixOrigin = IpPrefixOriginUnchanged;
+	Row->SuffixOrigin = IpSuffixOriginUnchanged;
+	Row->ValidLifetime = Row->PreferredLifetime = 0xffffffff;
+	Row->OnLinkPrefixLength = 255;
+	Row->DadState = IpDadStateInvalid;
+}
+
+/* By Address and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND. */
+NTSTATUS NETIOAPI_API_ GetUnicastIpAddressEntry(PMIB_UNICASTIPADDRESS_ROW Row)
+{
+	if (!Row || (Row->Address.si_family != AF_INET && Row->Address.si_family != AF_INET6))
+		return STATUS_INVALID_PARAMETER;
+	const struct ndis_interface *interface =
+		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
+	for (uint32_t i = 0; interface && i < interface->address_count; i++) {
+		if (!ndis_address_equal(&interface->addresses[i].address, &Row->Address))
+			continue;
+		fill_address(interface, &interface->addresses[i], Row);
+		return STATUS_SUCCESS;
+	}
+	return STATUS_NOT_FOUND;
+}
+
+/*
+ * All addresses of a family (AF_UNSPEC: of both), interface by interface, the software loopback
+ * interface's last. Free the table with FreeMibTable. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
+ * STATUS_INSUFFICIENT_RESOURCES.
+ */
+NTSTATUS NETIOAPI_API_ GetUnicastIpAddressTable(ADDRESS_FAMILY Family,
+						PMIB_UNICASTIPADDRESS_TABLE *Table)
+{
+	if (!Table || !ndis_family_valid(Family))
+		return STATUS_INVALID_PARAMETER;
+	uint32_t room = 0;
+	for (uint32_t i = 0; i < ndis_interface_count(); i++)
+		room += ndis_interface_at(i)->address_count;
+	MIB_UNICASTIPADDRESS_TABLE *table =
+		ndis_table_allocate(room, sizeof(MIB_UNICASTIPADDRESS_ROW), VF_CALLER());
+	if (!table)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	ULONG count = 0;
+	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
+		const struct ndis_interface *interface = ndis_interface_at(i);
+		for (uint32_t j = 0; j < interface->address_count; j++) {
+			const struct ndis_address *address = &interface->addresses[j];
+			if (Family == AF_UNSPEC || Family == address->address.si_family)
+				fill_address(interface, address, &table->Table[count++]);
+		}
+	}
+	table->NumEntries = count;
+	*Table = table;
+	return STATUS_SUCCESS;
+}
