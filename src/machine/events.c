@@ -45,7 +45,7 @@ enum ketch_outcome ketch_driver_load(const char *name, const void *image, size_t
 			    .message_size = sizeof machine_message},
 	};
 	outcome = machine_command(&load.command);
-	*status = (uint32_t)load.status;
+	*status = outcome == KETCH_OK ? (uint32_t)load.status : 0;
 	return outcome == KETCH_OK && !NT_SUCCESS(load.status) ? KETCH_REFUSED : outcome;
 }
 
@@ -73,7 +73,7 @@ enum ketch_outcome ketch_driver_unload(const char *name, uint32_t *status)
 		return outcome;
 	unload = (struct unload){.command.run = run_unload, .name = name};
 	outcome = machine_command(&unload.command);
-	*status = (uint32_t)unload.status;
+	*status = outcome == KETCH_OK ? (uint32_t)unload.status : 0;
 	return outcome == KETCH_OK && !NT_SUCCESS(unload.status) ? KETCH_REFUSED : outcome;
 }
 
@@ -216,8 +216,8 @@ enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in
 			    .out_size = out_size},
 	};
 	outcome = machine_command(&ioctl.command);
-	*returned = ioctl.request.returned;
-	*status = (uint32_t)ioctl.request.status;
+	*returned = outcome == KETCH_OK ? ioctl.request.returned : 0;
+	*status = outcome == KETCH_OK ? (uint32_t)ioctl.request.status : 0;
 	return outcome == KETCH_OK && !NT_SUCCESS(ioctl.request.status) ? KETCH_REFUSED : outcome;
 }
 

@@ -3,7 +3,8 @@
  * void port_context_resume(const struct port_regs *regs, const void *fxsave)
  *
  * Load every register of port.h's struct port_regs and continue at regs->rip. The last steps go through the target's own
- * stack, below its red zone: RFLAGS, RDI and RIP are put there, so an interrupt in between finds a valid stack.
+ * stack, below its red zone: RAX, RFLAGS, RDI and RIP are put there, so an interrupt in between finds a valid stack and nothing of ours
+ * below it.
  */
 	.text
 	.globl port_context_resume
@@ -28,17 +29,20 @@ port_context_resume:
 	fxrstor64 (%rsi)
 1:
 	movq 0x20(%rdi), %rax		/* rsp */
-	leaq -(128 + 24)(%rax), %rax
-	movq 0x88(%rdi), %rcx		/* rflags */
+	leaq -(128 + 32)(%rax), %rax
+	movq (%rdi), %rcx		/* rax */
 	movq %rcx, (%rax)
-	movq 0x38(%rdi), %rcx		/* rdi */
+	movq 0x88(%rdi), %rcx		/* rflags */
 	movq %rcx, 8(%rax)
-	movq 0x80(%rdi), %rcx		/* rip */
+	movq 0x38(%rdi), %rcx		/* rdi */
 	movq %rcx, 16(%rax)
+	movq 0x80(%rdi), %rcx		/* rip */
+	movq %rcx, 24(%rax)
 	/* for stack walks: the target is the caller from here on */
-	.cfi_def_cfa %rax, 152
+	.cfi_def_cfa %rax, 160
 	.cfi_offset %rip, -136
 	.cfi_offset %rdi, -144
+	.cfi_offset %rax, -160
 	movq 0x08(%rdi), %rcx
 	movq 0x10(%rdi), %rdx
 	movq 0x18(%rdi), %rbx
@@ -52,9 +56,11 @@ port_context_resume:
 	movq 0x68(%rdi), %r13
 	movq 0x70(%rdi), %r14
 	movq 0x78(%rdi), %r15
-	movq %rax, %rsp
+	movq %rax, %rsp			/* from here on *regs may be overwritten */
 	.cfi_def_cfa_register %rsp
-	movq (%rdi), %rax
+	popq %rax
+	.cfi_def_cfa_offset 152
+	.cfi_restore %rax
 	popfq
 	.cfi_def_cfa_offset 144
 	popq %rdi

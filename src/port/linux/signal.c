@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "port/linux/host.h"
+#include "port/linux/memcheck.h"
 #include "port/linux/sanitize.h"
 
 struct port_frame; /* a ucontext_t */
@@ -32,6 +33,7 @@ static void on_interrupt(int number, siginfo_t *info, void *context)
 	(void)number;
 	(void)info;
 	int saved = errno;
+	memcheck_enter(context);
 	struct port_cpu *cpu = host_held_cpu();
 	if (cpu)
 		ke_port_interrupt(cpu, context);
@@ -43,6 +45,7 @@ static void on_nmi(int number, siginfo_t *info, void *context)
 	(void)number;
 	(void)info;
 	int saved = errno;
+	memcheck_enter(context);
 	struct port_cpu *cpu = host_held_cpu();
 	host_delay();
 	if (cpu && atomic_exchange(&cpu->nmi, 0))

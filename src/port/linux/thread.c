@@ -43,16 +43,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include "port/linux/host.h"
+#include "port/linux/memcheck.h"
 #include "port/linux/sanitize.h"
-
-#if defined(__has_include)
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#endif
-#endif
-#ifndef RUNNING_ON_VALGRIND
-#define RUNNING_ON_VALGRIND 0
-#endif
 
 #define POOL_SPARE 6 /* parked threads that the filler keeps ready */
 

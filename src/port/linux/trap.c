@@ -12,6 +12,7 @@
 #include <string.h>
 #include "port/linux/emulate.h"
 #include "port/linux/host.h"
+#include "port/linux/memcheck.h"
 #include "port/linux/shared_page.h"
 
 #define TICK_100NS 156250u /* KeQueryTimeIncrement */
@@ -141,6 +142,7 @@ void host_on_trap(int number, siginfo_t *info, void *raw)
 {
 	int saved = errno;
 	ucontext_t *context = raw;
+	memcheck_enter(raw);
 	struct port_cpu *cpu = host_held_cpu();
 	/* SIGTRAP of int 3 carries SI_KERNEL, a signal that somebody sent a code of 0 or less. */
 	if (!cpu || info->si_code <= 0)
@@ -148,6 +150,7 @@ void host_on_trap(int number, siginfo_t *info, void *raw)
 	if (interrupt_without_stack(number, info, context))
 		goto done;
 
+	memcheck_fault(number, context);
 	struct emulate_fault fault = emulate_fault_of(context);
 	struct emulate_report report = {0};
 	struct port_trap trap = {0};
