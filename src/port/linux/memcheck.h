@@ -8,12 +8,17 @@
  * uninitialized. Reads of uninitialized memory are found as before.
  *
  * GS base: valgrind 3.19 does not know wrgsbase; the port uses arch_prctl there, which it does.
+ * When a handler returns it puts back the GS base of before, which the kernel does not: a thread
+ * that went to another processor inside would use the first one's KPCR. So there an interrupt is
+ * not taken inside the handler (memcheck_interrupt), and GS is set once more before it is.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <asm/prctl.h>
+#include <sys/syscall.h>
 #include "port/linux/host.h"
 
 #if defined(__has_include)
@@ -64,9 +69,75 @@ static inline void memcheck_fault(int number, ucontext_t *context)
 		gregs[REG_TRAPNO] = 13;
 }
 
+/* What an interrupt stopped, kept on the interrupted stack. */
+struct memcheck_stopped {
+	struct _libc_fpstate fxsave __attribute__((aligned(16)));
+	ucontext_t context;
+};
+
+static _Noreturn __attribute__((used)) void memcheck_take_interrupt(
+	struct memcheck_stopped *stopped)
+{
+	int saved = errno;
+	void *base;
+	do { /* again when an interrupt came in between and moved us */
+		base = *(void *volatile *)&host_self->gs_base;
+		host_syscall(SYS_arch_prctl, ARCH_SET_GS, (long)base, 0, 0, 0, 0);
+	} while (base != *(void *volatile *)&host_self->gs_base);
+	struct port_cpu *cpu = host_held_cpu();
+	struct port_frame *frame = (struct port_frame *)&stopped->context;
+	struct port_regs regs;
+	/* A handler that came before this may have declared it unused; and one undefined register
+	 * makes all of fxsave so. */
+	VALGRIND_MAKE_MEM_DEFINED(stopped, sizeof *stopped);
+	if (cpu)
+		ke_port_interrupt(cpu, frame);
+	errno = saved;
+	port_frame_read(frame, &regs);
+	/* The handler's frames lay between: gone for memcheck, yet the last steps go through there.
+	 */
+	VALGRIND_MAKE_MEM_UNDEFINED(stopped + 1,
+				    regs.rsp - MEMCHECK_RED_ZONE - (uint64_t)(stopped + 1));
+	port_context_resume(&regs, &stopped->fxsave);
+}
+
+/* It leaves the frame's floating-point state empty: the registers have it when the handler has
+ * returned. */
+static __attribute__((naked)) void memcheck_thunk(void)
+{
+	__asm__("fxsave64 (%rdi)\n\tjmp memcheck_take_interrupt");
+}
+
+/* In the handler, which runs on the interrupted stack and blocks all signals: have the interrupt
+ * taken there when the handler has returned. False: not under valgrind. */
+static inline __attribute__((always_inline)) bool memcheck_interrupt(ucontext_t *context)
+{
+	if (__builtin_expect(!RUNNING_ON_VALGRIND, 1))
+		return false;
+	greg_t *gregs = context->uc_mcontext.gregs;
+	uint64_t own;
+	__asm__ volatile("movq %%rsp, %0" : "=r"(own));
+	own -= 2 * MEMCHECK_RED_ZONE; /* below the handler's frames: *context lies above */
+	struct memcheck_stopped *stopped = (void *)((own - sizeof *stopped) & ~(uint64_t)63);
+	stopped->context = *context;
+	stopped->context.uc_mcontext.fpregs = &stopped->fxsave;
+	((uint64_t *)stopped)[-1] = 0; /* its return address */
+	gregs[REG_RSP] = (greg_t)((uint64_t)stopped - 8);
+	gregs[REG_RDI] = (greg_t)stopped;
+	gregs[REG_RIP] = (greg_t)memcheck_thunk;
+	gregs[REG_EFL] &= ~(greg_t)0x500; /* DF, TF */
+	return true;
+}
+
 #else
 
 #define RUNNING_ON_VALGRIND 0
+
+static inline bool memcheck_interrupt(ucontext_t *context)
+{
+	(void)context;
+	return false;
+}
 
 static inline void memcheck_enter(const void *context)
 {

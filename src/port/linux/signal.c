@@ -35,7 +35,7 @@ static void on_interrupt(int number, siginfo_t *info, void *context)
 	int saved = errno;
 	memcheck_enter(context);
 	struct port_cpu *cpu = host_held_cpu();
-	if (cpu)
+	if (cpu && !memcheck_interrupt(context))
 		ke_port_interrupt(cpu, context);
 	errno = saved;
 }
@@ -223,7 +223,8 @@ bool host_signals_install(void)
 	static const int interrupt_only[] = {HOST_SIGNAL_INTERRUPT};
 	static const int both[] = {HOST_SIGNAL_INTERRUPT, HOST_SIGNAL_NMI};
 	static const int traps[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-	bool ok = install(HOST_SIGNAL_INTERRUPT, on_interrupt, SA_NODEFER, NULL, 0) &&
+	bool ok = install(HOST_SIGNAL_INTERRUPT, on_interrupt, SA_NODEFER, both,
+			  RUNNING_ON_VALGRIND ? 2 : 0) && /* memcheck_interrupt */
 		  install(HOST_SIGNAL_NMI, on_nmi, SA_ONSTACK, interrupt_only, 1) &&
 		  install(HOST_SIGNAL_FREEZE, on_freeze, SA_ONSTACK, both, 2);
 	restorer = find_restorer();
