@@ -65,7 +65,7 @@ run_case() {
 	read -ra options <<<"${options//@FILES@/$work/files/$name}"
 	read -ra actions <<<"$actions"
 	read -r want text <<<"$expected"
-	"$ketch" run --timeout=20 "${options[@]}" "${images[@]}" "${actions[@]}" >"$log" 2>&1
+	"$ketch" run --timeout=60 "${options[@]}" "${images[@]}" "${actions[@]}" >"$log" 2>&1
 	status=$?
 	if [ "$status" != "${want:-0}" ]; then
 		why="exit status $status instead of ${want:-0}"
