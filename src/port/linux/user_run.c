@@ -53,14 +53,6 @@ void user_go(struct port_user *user, long request)
 	user->signal = 0;
 }
 
-/* Until user_bound.c is there: no exception is #BR. */
-__attribute__((weak)) bool user_is_bound(struct port_user *user, const siginfo_t *info)
-{
-	(void)user;
-	(void)info;
-	return false;
-}
-
 /* A SIGSEGV that the processor caused, in code that can hold BOUND. */
 static bool is_bound(struct port_user *user)
 {
