@@ -288,6 +288,11 @@ void ke_lock_lower(struct ke_lock *lock, KIRQL old); /* release, lower */
 extern void (*ke_process_switched)(PKPROCESS to);
 /* ke_port_hold's: set with it. */
 extern bool (*ke_processor_hold)(void);
+/* While ke_refresh_wanted, each busy processor (or one) calls ke_refresh at CLOCK_LEVEL every
+ * KE_REFRESH_NS. Whoever sets it arms the clock. */
+extern void (*ke_refresh)(void);
+extern _Atomic uint32_t ke_refresh_wanted;
+#define KE_REFRESH_NS 10000000u
 
 /* ---- The dispatcher ---- */
 

@@ -218,6 +218,13 @@ static PKTHREAD pick_next(struct ke_processor *self)
 	return next;
 }
 
+/* On the processor itself: its user addresses mean those of `to` from now on. */
+static void see_memory(PKTHREAD from, PKTHREAD to)
+{
+	if (ke_process_switched && from->Process != to->Process)
+		ke_process_switched(to->Process);
+}
+
 /* The books of a switch: `next` begins to run on `self` now. */
 static void account(struct ke_processor *self, PKTHREAD from, PKTHREAD next)
 {
@@ -255,6 +262,7 @@ void ke_switch_away(void)
 	struct port_thread *host = from->port;
 	bool ends = from->State == KE_THREAD_TERMINATED;
 	PKTHREAD next = pick_next(self);
+	see_memory(from, next);
 	account(self, from, next);
 	if (next == from)
 		return;
@@ -324,6 +332,7 @@ void ke_thread_user_leave(void)
 	PKTHREAD thread = self->current;
 	thread->State = KE_THREAD_USER;
 	PKTHREAD next = pick_next(self);
+	see_memory(thread, next);
 	account(self, thread, next);
 	thread->interrupts_off = false; /* user mode has them on */
 	if (next == self->idle && port_cpu_lent(&self->port))
@@ -372,6 +381,7 @@ void ke_thread_user_enter(PKTHREAD thread)
 		self->irql = DISPATCH_LEVEL;
 		account(self, self->idle, thread);
 		port_cpu_take(&self->port, thread->port);
+		see_memory(self->idle, thread);
 	} else {
 		make_ready(thread, false);
 		ke_lock_release(&dispatcher);

@@ -16,6 +16,8 @@
 static LIST_ENTRY timers = {&timers, &timers};
 static _Atomic uint64_t next_due_ns = UINT64_MAX;
 static uint32_t clock_turn; /* the clock device's own */
+void (*ke_refresh)(void);
+_Atomic uint32_t ke_refresh_wanted;
 
 uint64_t ke_interrupt_time(void)
 {
@@ -123,7 +125,26 @@ void ke_clock_interrupt(struct ke_processor *self)
 {
 	if (atomic_exchange(&self->tick, false) && --self->current->quantum <= 0)
 		self->quantum_end = true;
+	if (atomic_load(&ke_refresh_wanted))
+		ke_refresh();
 	atomic_fetch_or(&self->port.pending, 1u << DISPATCH_LEVEL);
+}
+
+/* Interrupt each processor that is not idle; `quantum`: its thread has used up a tick. True: all
+ * are idle. */
+static bool tick_busy(uint32_t count, bool quantum)
+{
+	bool nobody = true;
+	for (uint32_t i = 0; i < count; i++) {
+		struct ke_processor *p = ke_processors[i];
+		if (atomic_load(&ke_idle_mask[p->number.Group]) & (1ull << p->number.Number))
+			continue;
+		nobody = false;
+		if (quantum)
+			atomic_store(&p->tick, true);
+		ke_interrupt_request(p, KE_CLOCK_LEVEL);
+	}
+	return nobody;
 }
 
 /* On the clock device's thread. */
@@ -139,15 +160,12 @@ uint64_t ke_port_clock(uint64_t now_ns)
 	} else {
 		clock_turn = 0;
 	}
-	if (atomic_load(&ke_ready_count)) {
-		for (uint32_t i = 0; i < count; i++) {
-			struct ke_processor *p = ke_processors[i];
-			if (atomic_load(&ke_idle_mask[p->number.Group]) &
-			    (1ull << p->number.Number))
-				continue;
-			atomic_store(&p->tick, true);
-			ke_interrupt_request(p, KE_CLOCK_LEVEL);
-		}
+	bool ready = atomic_load(&ke_ready_count) != 0,
+	     refresh = atomic_load(&ke_refresh_wanted) != 0;
+	if (ready || refresh) {
+		bool nobody = tick_busy(count, ready);
+		if (nobody && refresh)
+			ke_interrupt_request(ke_processors[clock_turn++ % count], KE_CLOCK_LEVEL);
 		if (next > now_ns + KE_QUANTUM_TICK_NS)
 			next = now_ns + KE_QUANTUM_TICK_NS;
 	}

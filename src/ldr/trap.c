@@ -29,6 +29,7 @@
 #include "ldr/ddi.h"
 #include "ldr/exception.h"
 #include "mm/mm.h"
+#include "mm/user.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
 
@@ -287,7 +288,8 @@ bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct por
 			  ? ke_guard_recover(place.regs.rip)
 			  : 0;
 	if (page_fault && !(recover && ke_irql() >= DISPATCH_LEVEL) &&
-	    mm_pageable_fault(trap->address, trap->access, ke_irql())) {
+	    (mm_user_fault(trap->address, trap->access, ke_irql()) ||
+	     mm_pageable_fault(trap->address, trap->access, ke_irql()))) {
 		return true;
 	}
 	if (recover) {
@@ -301,7 +303,7 @@ bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct por
 		trap_guard_page(trap, &place);
 	}
 	if (trap->kind == PORT_TRAP_FAST_FAIL || ke_in_nmi() ||
-	    (page_fault && place.irql >= DISPATCH_LEVEL)) {
+	    (page_fault && place.irql >= DISPATCH_LEVEL) || trap_executes_user(trap)) {
 		trap_fatal(trap, &place);
 	}
 	if (!place.image && !place.nowhere) {

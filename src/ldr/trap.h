@@ -26,6 +26,8 @@ const struct ke_call_record *ldr_trap_record(uint64_t function, uint64_t rsp);
 unsigned trap_describe(const struct port_trap *trap, EXCEPTION_RECORD *record);
 /* A bug check that the documents give this trap; for traps that no handler may see. */
 _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place *place);
+/* Kernel code was to go on in memory of a user process: fatal, as with SMEP. */
+bool trap_executes_user(const struct port_trap *trap);
 /* Bug check 0xCE when the trap has to do with an unloaded driver. */
 void trap_unloaded(const struct port_trap *trap, const struct trap_place *place);
 /* Bug check 0x7F when the thread has used up its stack. */

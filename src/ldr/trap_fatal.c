@@ -21,6 +21,7 @@
 #include "ex/ex.h"
 #include "ldr/ddi.h"
 #include "ldr/exception.h"
+#include "mm/user.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
 
@@ -235,6 +236,9 @@ _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place 
 		stop(KMODE_EXCEPTION_NOT_HANDLED, (uint32_t)record.ExceptionCode, context.Rip,
 		     record.ExceptionInformation[0], record.ExceptionInformation[1], place, text);
 	}
+	if (trap_executes_user(trap)) {
+		stop(ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, trap->address, 0, 0, 0, place, text);
+	}
 	if (place->irql >= DISPATCH_LEVEL) {
 		stop(core ? IRQL_NOT_LESS_OR_EQUAL : DRIVER_IRQL_NOT_LESS_OR_EQUAL, trap->address,
 		     place->irql, access_number(trap->access), context.Rip, place, text);
@@ -248,6 +252,13 @@ _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place 
 	}
 	stop(SYSTEM_THREAD_EXCEPTION_NOT_HANDLED, (uint32_t)record.ExceptionCode, context.Rip,
 	     (uint64_t)&record, (uint64_t)&context, place, text);
+}
+
+bool trap_executes_user(const struct port_trap *trap)
+{
+	return trap->kind == PORT_TRAP_PAGE_FAULT && trap->access == PORT_EXECUTE &&
+	       trap->address < SYSTEM_RANGE && mm_user_current() &&
+	       mm_user_accessible(trap->address, false);
 }
 
 void trap_unloaded(const struct port_trap *trap, const struct trap_place *place)

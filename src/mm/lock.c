@@ -9,12 +9,12 @@
  *
  * Implements PLT-52..54, DEF-207, DEF-274, DEF-275, DEF-206 and the checks of VER-32 for locking
  * and mapping. Chosen: mapping into a user process is not supported and raises
- * STATUS_NOT_SUPPORTED. A system mapping of locked user pages is their user address: it is valid
- * while that process is the current one.
+ * STATUS_NOT_SUPPORTED. Pages of user processes: user_lock.c.
  */
 #include "ex/pool.h"
 #include "ke/guard.h"
 #include "mm/mm_internal.h"
+#include "mm/user.h"
 #include "vf/vf.h"
 
 /* An MDL in one of these states cannot be locked (VER-32, 0xB0). */
@@ -44,7 +44,7 @@ static void page_lock(void *address)
 		atomic_fetch_add_explicit(count, 1, memory_order_seq_cst);
 }
 
-void mm_page_unlock(void *address)
+static void page_unlock(void *address)
 {
 	_Atomic uint32_t *count = lock_count(address);
 	if (!count)
@@ -89,6 +89,12 @@ NTSTATUS mm_mdl_lock(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, u
 	size_t done = 0;
 	if (mode != KernelMode && !user)
 		return STATUS_ACCESS_VIOLATION;
+	if (user && mm_user_current()) {
+		NTSTATUS status = mm_user_lock(mdl, write);
+		if (!NT_SUCCESS(status))
+			return status;
+		goto locked;
+	}
 
 	for (; done < pages; done++) {
 		char *page = (char *)mdl->StartVa + done * PAGE_SIZE;
@@ -97,20 +103,27 @@ NTSTATUS mm_mdl_lock(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, u
 		char *byte = done ? page : MmGetMdlVirtualAddress(mdl);
 		page_lock(page);
 		if (!page_probe(byte, user, write)) {
-			mm_page_unlock(page);
+			page_unlock(page);
 			break;
 		}
 	}
 	if (done < pages) {
 		while (done)
-			mm_page_unlock((char *)mdl->StartVa + --done * PAGE_SIZE);
+			page_unlock((char *)mdl->StartVa + --done * PAGE_SIZE);
 		return STATUS_ACCESS_VIOLATION;
 	}
 	mm_mdl_fill(mdl);
+locked:
 	mdl->Process = user ? (PEPROCESS)ke_thread()->Process : NULL;
 	mdl->MdlFlags |= (CSHORT)(MDL_PAGES_LOCKED | (write ? MDL_WRITE_OPERATION : 0));
 	ex_live_add(EX_LIVE_MDL_LOCKED, mdl, sizeof(MDL), caller);
 	return STATUS_SUCCESS;
+}
+
+void mm_mdl_page_unlock(const MDL *mdl, size_t i)
+{
+	if (!mdl->Process || !mm_user_page_unlock(mdl, i))
+		page_unlock((char *)mdl->StartVa + i * PAGE_SIZE);
 }
 
 void mm_mdl_unlock(PMDL mdl)
@@ -119,7 +132,7 @@ void mm_mdl_unlock(PMDL mdl)
 		mm_mdl_unmap(mdl);
 	size_t pages = mm_mdl_pages(mdl);
 	for (size_t i = 0; i < pages; i++)
-		mm_page_unlock((char *)mdl->StartVa + i * PAGE_SIZE);
+		mm_mdl_page_unlock(mdl, i);
 	mdl->MdlFlags &=
 		(CSHORT) ~(MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA | MDL_WRITE_OPERATION);
 	ex_live_remove(EX_LIVE_MDL_LOCKED, mdl);
@@ -136,7 +149,8 @@ static bool check_lock(PMDL mdl, KPROCESSOR_MODE mode, uint64_t caller)
 			       "locks the pages of the MDL %p at %s (%u)", mdl,
 			       vf_irql_name(ke_irql()), ke_irql());
 	else if (vf_on() && ke_irql() > APC_LEVEL &&
-		 mm_is_unlocked_pageable((uint64_t)MmGetMdlVirtualAddress(mdl)))
+		 (in_user_range(mdl) ||
+		  mm_is_unlocked_pageable((uint64_t)MmGetMdlVirtualAddress(mdl))))
 		vf_report_with(VF_MdlLockIrql, ddi, caller, (uint64_t)mdl, parameters,
 			       "locks pageable memory by the MDL %p at %s (%u)", mdl,
 			       vf_irql_name(ke_irql()), ke_irql());
@@ -220,8 +234,12 @@ void *mm_mdl_map(PMDL mdl, uint64_t caller, const char *ddi)
 	if (!(mdl->MdlFlags & described))
 		return NULL;
 	char *address = address_of_pages(mdl);
-	if (!address)
-		return NULL;
+	if (!address) {
+		address = mm_user_view(mdl);
+		if (!address)
+			return NULL;
+		address += mdl->ByteOffset;
+	}
 	mdl->MappedSystemVa = address;
 	mdl->MdlFlags |= (CSHORT)(MDL_MAPPED_TO_SYSTEM_VA |
 				  (mdl->MdlFlags & MDL_PARTIAL ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0));

@@ -177,6 +177,8 @@ void mm_mdl_unmap(PMDL mdl)
 	if (mdl->MdlFlags & MM_MDL_PROTECTED)
 		port_pages_protect(PAGE_ALIGN(mdl->MappedSystemVa), mm_mdl_pages(mdl) << PAGE_SHIFT,
 				   PORT_READ | PORT_WRITE);
+	if (!(mdl->MdlFlags & MDL_PARTIAL) || (mdl->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED))
+		mm_user_view_release(mdl, PAGE_ALIGN(mdl->MappedSystemVa));
 	mdl->MdlFlags &= (CSHORT) ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED |
 				    MM_MDL_PROTECTED);
 }

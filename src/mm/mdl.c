@@ -200,7 +200,7 @@ NTSTATUS NTAPI MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
 	size_t pages = mm_mdl_pages(Mdl);
 	PPFN_NUMBER frames = MmGetMdlPfnArray(Mdl);
 	for (size_t i = 0; i < dropped && (Mdl->MdlFlags & MDL_PAGES_LOCKED); i++)
-		mm_page_unlock((char *)Mdl->StartVa + i * PAGE_SIZE);
+		mm_mdl_page_unlock(Mdl, i);
 	memmove(frames, frames + dropped, (pages - dropped) * sizeof(PFN_NUMBER));
 	Mdl->StartVa = PAGE_ALIGN(start);
 	Mdl->ByteOffset = BYTE_OFFSET(start);

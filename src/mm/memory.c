@@ -8,6 +8,7 @@
 #include "ex/pool.h"
 #include "ke/guard.h"
 #include "mm/mm_internal.h"
+#include "mm/user.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
 
@@ -30,7 +31,7 @@ PVOID NTAPI MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress)
  * (DEF-167) */
 BOOLEAN NTAPI MmIsAddressValid(PVOID VirtualAddress)
 {
-	return port_pages_accessible(VirtualAddress, false);
+	return mm_user_accessible((uint64_t)VirtualAddress, false);
 }
 
 /* PASSIVE_LEVEL. The machine's RAM in ascending order, ended by 0, 0; the caller frees it. 0: no

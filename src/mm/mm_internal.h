@@ -41,5 +41,18 @@ void mm_mdl_unmap(PMDL mdl);
 /* In MdlFlags, a bit without documented meaning for drivers: MmProtectMdlSystemAddress changed the
  * pages. */
 #define MM_MDL_PROTECTED MDL_INTERNAL
-/* One lock less on the page of `address`. */
-void mm_page_unlock(void *address);
+/* One lock less on page `i` of a locked MDL. */
+void mm_mdl_page_unlock(const MDL *mdl, size_t i);
+
+/* ---- MDLs of user memory (mm/user_lock.c) ---- */
+
+/*
+ * Lock the pages of an MDL that lies in user memory of the current process, and fill in their
+ * numbers. STATUS_ACCESS_VIOLATION; STATUS_INSUFFICIENT_RESOURCES: too much is locked.
+ */
+NTSTATUS mm_user_lock(PMDL mdl, bool write);
+/* Page `i` of a locked MDL with a process. False: it is not one of these pages. */
+bool mm_user_page_unlock(const MDL *mdl, size_t i);
+/* An address for the pages one behind the other; 0: they are none of these, or no room. Its end. */
+void *mm_user_view(const MDL *mdl);
+void mm_user_view_release(const MDL *mdl, void *base);

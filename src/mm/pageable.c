@@ -22,6 +22,7 @@
 #include "ex/pool.h"
 #include "ke/ke.h"
 #include "mm/mm_internal.h"
+#include "mm/user.h"
 #include "rtl/rtl.h"
 #include "vf/vf.h"
 
@@ -231,6 +232,7 @@ void mm_pageable_trim_now(void)
 	 * below. */
 	if (!atomic_exchange_explicit(&mm_pageable_present, 0, memory_order_acquire))
 		return;
+	mm_user_trim();
 	for (unsigned i = 0; i < RING; i++) {
 		if (!atomic_load_explicit(&ring[i], memory_order_relaxed))
 			continue;

@@ -12,6 +12,7 @@
  */
 #include "ex/pool.h"
 #include "mm/mm_internal.h"
+#include "mm/user.h"
 
 #define KERNEL_BASE 0x400000000000u
 #define USER_BIT    (UINT64_C(1) << 47)
@@ -48,7 +49,8 @@ void *mm_virtual_of(uint64_t physical)
 
 bool mm_address_valid(const void *address)
 {
-	return port_pages_accessible(address, false) || mm_is_unlocked_pageable((uintptr_t)address);
+	return mm_user_accessible((uintptr_t)address, false) ||
+	       mm_is_unlocked_pageable((uintptr_t)address);
 }
 
 /* The pages of [base, base + size) that are locked; `forget`: until now. */

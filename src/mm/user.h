@@ -46,6 +46,8 @@ size_t mm_space_write(struct mm_space *space, uint64_t address, const void *from
  * again. False: a bad address, or the IRQL does not allow it.
  */
 bool mm_user_fault(uint64_t address, unsigned access, KIRQL irql);
+/* The calling thread sees a user process. Any context. */
+bool mm_user_current(void);
 /* The calling thread's process has memory at `address` that it may read (write). IRQL <=
  * DISPATCH_LEVEL; above it, and in an NMI, only what is in the window now counts. */
 bool mm_user_accessible(uint64_t address, bool write);

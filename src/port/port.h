@@ -188,18 +188,29 @@ _Noreturn void port_park(void);
 struct port_process; /* a user program */
 
 /*
- * Once, at boot: page frames in kernel memory, one behind the other from *alias. What lies in a
- * frame can be shown at user addresses as well. False: the host has no room.
+ * Once, at boot: page frames in kernel memory, one behind the other from *alias, for drivers, and
+ * from *own, for the core. What lies in a frame can be shown at user addresses as well. False: the
+ * host has no room.
  */
-bool port_window_create(size_t frames, char **alias);
+bool port_window_create(size_t frames, char **alias, char **own);
 /*
- * Show a frame at the page `address`, below 0x400000000000, read-only or writable; also to change
- * that. False: something of Ketch's own lies there, or the host refused. In handlers too.
+ * Show a frame at the page `address`, below 0x400000000000, read-only or writable. False: something
+ * lies there, or the host refused. In handlers too, as the next two.
  */
 bool port_window_map(uint64_t address, size_t frame, bool writable);
+/* Change how it is shown. False: the host refused. */
+bool port_window_protect(uint64_t address, bool writable);
 void port_window_unmap(uint64_t address, size_t size);
-/* One more address for frames, in the order given; ends with port_pages_release. 0: no room. */
-void *port_window_view(const uint32_t *frames, size_t count);
+/* One more address for frames; `pages`: the numbers of their pages in *alias, in order. Ends with
+ * port_pages_release. 0: no room. */
+void *port_window_view(const uint64_t *pages, size_t count);
+/* Copy the page at `address` out of the program. In handlers too. */
+enum port_page {
+	PORT_PAGE_READ,
+	PORT_PAGE_BAD,  /* it has none there that it may read */
+	PORT_PAGE_GONE, /* it has ended */
+};
+enum port_page port_process_page(struct port_process *process, uint64_t address, void *to);
 /* What the program itself may do at `address`: enum port_protection. In handlers too. */
 unsigned port_process_protection(struct port_process *process, uint64_t address);
 /*

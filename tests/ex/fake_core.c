@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "ex/ex.h"
 #include "mm/mm.h"
+#include "mm/user.h"
 #include "rtl/rtl.h"
 #include "tests/ex/fake_core.h"
 
@@ -47,6 +48,16 @@ bool port_pages_protect(void *base, size_t size, unsigned protection)
 void port_pages_decommit(void *base, size_t size)
 {
 	mmap(base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+/* No user processes. */
+bool mm_user_accessible(uint64_t address, bool write)
+{
+	return port_pages_accessible((const void *)address, write);
+}
+
+void mm_user_trim(void)
+{
 }
 
 bool port_pages_accessible(const void *address, bool write)

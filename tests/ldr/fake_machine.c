@@ -546,6 +546,27 @@ void ex_pool_describe(const void *address, char *text, size_t size)
 	rtl_copy(text, size, "");
 }
 
+/* No user processes. */
+bool mm_user_fault(uint64_t address, unsigned access, KIRQL irql)
+{
+	(void)address;
+	(void)access;
+	(void)irql;
+	return false;
+}
+
+bool mm_user_current(void)
+{
+	return false;
+}
+
+bool mm_user_accessible(uint64_t address, bool write)
+{
+	(void)address;
+	(void)write;
+	return false;
+}
+
 bool mm_pageable_fault(uint64_t address, unsigned access, KIRQL irql)
 {
 	(void)access;

@@ -39,6 +39,7 @@ extern __thread struct port_thread *host_self __attribute__((tls_model("initial-
 #define HOST_SIGNAL_NMI       SIGUSR1
 #define HOST_SIGNAL_INTERRUPT SIGUSR2
 #define HOST_SIGNAL_FREEZE    SIGXCPU
+#define HOST_SIGNAL_HOLD      SIGVTALRM
 
 #define HOST_STACK_SIZE     (256u << 10)
 #define HOST_ALTERNATE_SIZE (128u << 10)

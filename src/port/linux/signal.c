@@ -66,6 +66,18 @@ static void on_freeze(int number, siginfo_t *info, void *context)
 	port_park();
 }
 
+static void on_hold(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)info;
+	(void)context;
+	int saved = errno;
+	struct port_cpu *cpu = host_held_cpu();
+	for (unsigned round = 0; cpu && ke_port_hold(cpu); round++)
+		port_spin(round);
+	errno = saved;
+}
+
 /* ---- Frames ---- */
 
 void port_frame_read(const struct port_frame *frame, struct port_regs *regs)
@@ -180,6 +192,13 @@ void port_cpu_nmi(struct port_cpu *cpu)
 		host_tgkill(holder, HOST_SIGNAL_NMI);
 }
 
+void port_cpu_hold(struct port_cpu *cpu)
+{
+	uint32_t holder = atomic_load(&cpu->holder);
+	if (holder)
+		host_tgkill(holder, HOST_SIGNAL_HOLD);
+}
+
 bool port_cpu_freeze(struct port_cpu *cpu, uint64_t wait_ns)
 {
 	uint64_t begin = port_time_ns();
@@ -221,15 +240,17 @@ static bool install(int number, void (*handler)(int, siginfo_t *, void *), int f
 bool host_signals_install(void)
 {
 	static const int interrupt_only[] = {HOST_SIGNAL_INTERRUPT};
+	static const int no_hold[] = {HOST_SIGNAL_INTERRUPT, HOST_SIGNAL_HOLD};
 	static const int both[] = {HOST_SIGNAL_INTERRUPT, HOST_SIGNAL_NMI};
 	static const int traps[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 	bool ok = install(HOST_SIGNAL_INTERRUPT, on_interrupt, SA_NODEFER, both,
 			  RUNNING_ON_VALGRIND ? 2 : 0) && /* memcheck_interrupt */
-		  install(HOST_SIGNAL_NMI, on_nmi, SA_ONSTACK, interrupt_only, 1) &&
+		  install(HOST_SIGNAL_NMI, on_nmi, SA_ONSTACK, no_hold, 2) &&
+		  install(HOST_SIGNAL_HOLD, on_hold, SA_ONSTACK, interrupt_only, 1) &&
 		  install(HOST_SIGNAL_FREEZE, on_freeze, SA_ONSTACK, both, 2);
 	restorer = find_restorer();
 	for (size_t i = 0; ok && i < sizeof traps / sizeof *traps; i++)
-		ok = install(traps[i], host_on_trap, SA_ONSTACK | SA_NODEFER, interrupt_only, 1);
+		ok = install(traps[i], host_on_trap, SA_ONSTACK | SA_NODEFER, no_hold, 2);
 	return ok;
 }
 
@@ -245,6 +266,7 @@ void host_signals_prepare_thread(struct port_thread *thread)
 	sigdelset(&ours, HOST_SIGNAL_INTERRUPT);
 	sigdelset(&ours, HOST_SIGNAL_NMI);
 	sigdelset(&ours, HOST_SIGNAL_FREEZE);
+	sigdelset(&ours, HOST_SIGNAL_HOLD);
 	sigdelset(&ours, SIGSEGV);
 	sigdelset(&ours, SIGBUS);
 	sigdelset(&ours, SIGFPE);

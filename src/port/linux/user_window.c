@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * user_window.c: page frames that Ketch shows at user addresses, and pages of programs (mm/user.c).
+ *
+ * One memfd holds all frames; it is mapped twice for the core (*alias, *own), and page by page
+ * wherever the window or an MDL shows it. A page is never mapped over something of Ketch's own:
+ * below 0x400000000000 that is the shared page (0x7FFE0000, where a program of Windows has it,
+ * too), and what the io part puts there for IOCTLs; programs keep away from both by where Linux
+ * puts things (user_layout.c).
+ *
+ * Contexts: system calls only; in handlers too, but port_window_create and port_window_view. No
+ * locks: the caller serialises what concerns the same page.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include "port/linux/host.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+static int window_file = -1;
+static char *window_alias;
+static size_t window_size;
+
+static bool failed(long result)
+{
+	return result < 0 && result > -4096;
+}
+
+static char *map_all(int protection)
+{
+	long result = host_syscall(SYS_mmap, 0, (long)window_size, protection,
+				   MAP_SHARED | MAP_NORESERVE, window_file, 0);
+	return failed(result) ? NULL : (char *)result;
+}
+
+bool port_window_create(size_t frames, char **alias, char **own)
+{
+	long file = host_syscall(SYS_memfd_create, (long)"ketch-window", MFD_CLOEXEC, 0, 0, 0, 0);
+	window_size = frames * PORT_PAGE_SIZE;
+	if (file < 0)
+		return false;
+	window_file = (int)file;
+	if (host_syscall(SYS_ftruncate, file, (long)window_size, 0, 0, 0, 0) == 0) {
+		*alias = window_alias = map_all(PROT_READ | PROT_WRITE);
+		*own = map_all(PROT_READ | PROT_WRITE);
+		if (*alias && *own)
+			return true;
+	}
+	host_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+	return false;
+}
+
+bool port_window_map(uint64_t address, size_t frame, bool writable)
+{
+	int protection = PROT_READ | (writable ? PROT_WRITE : 0);
+	long result = host_syscall(SYS_mmap, (long)address, PORT_PAGE_SIZE, protection,
+				   MAP_SHARED | MAP_FIXED_NOREPLACE, window_file,
+				   (long)(frame * PORT_PAGE_SIZE));
+	return result == (long)address;
+}
+
+bool port_window_protect(uint64_t address, bool writable)
+{
+	return host_syscall(SYS_mprotect, (long)address, PORT_PAGE_SIZE,
+			    PROT_READ | (writable ? PROT_WRITE : 0), 0, 0, 0) == 0;
+}
+
+void port_window_unmap(uint64_t address, size_t size)
+{
+	host_syscall(SYS_munmap, (long)address, (long)size, 0, 0, 0, 0);
+}
+
+void *port_window_view(const uint64_t *pages, size_t count)
+{
+	uint64_t first = (uint64_t)window_alias / PORT_PAGE_SIZE;
+	char *base = port_pages_reserve(NULL, count * PORT_PAGE_SIZE);
+	if (!base)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		long to = (long)(base + i * PORT_PAGE_SIZE);
+		long result = host_syscall(SYS_mmap, to, PORT_PAGE_SIZE, PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_FIXED, window_file,
+					   (long)((pages[i] - first) * PORT_PAGE_SIZE));
+		if (result != to) {
+			port_pages_release(base, count * PORT_PAGE_SIZE);
+			return NULL;
+		}
+	}
+	return base;
+}
+
+/* ---- Programs ---- */
+
+/* Killed, and its tracer has not heard of it yet. */
+static bool has_no_memory(struct port_process *process, uint64_t address)
+{
+	char byte;
+	struct iovec to = {&byte, 1}, from = {(void *)address, 1};
+	return host_syscall(SYS_process_vm_readv, port_process_id(process), (long)&to, 1,
+			    (long)&from, 1, 0) == -ESRCH;
+}
+
+enum port_page port_process_page(struct port_process *process, uint64_t address, void *to)
+{
+	size_t bytes = port_process_read(process, address, to, PORT_PAGE_SIZE);
+	if (bytes == PORT_PAGE_SIZE)
+		return PORT_PAGE_READ;
+	return port_process_gone(process) || has_no_memory(process, address) ? PORT_PAGE_GONE
+									     : PORT_PAGE_BAD;
+}
+
+/* A line of /proc/PID/maps as it comes in: "START-END PROT ...". */
+struct maps_line {
+	uint64_t start, end;
+	unsigned protection;
+	unsigned field; /* 0 START, 1 END, 2 PROT, 3 what follows */
+};
+
+static unsigned hex_digit(char c)
+{
+	return c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a') + 10;
+}
+
+/* True at the end of a line. */
+static bool maps_take(struct maps_line *line, char c)
+{
+	if (c == '\n') {
+		return true;
+	} else if (line->field == 3) {
+		return false;
+	} else if (c == ' ' || (c == '-' && line->field == 0)) {
+		line->field++;
+	} else if (line->field == 0) {
+		line->start = line->start << 4 | hex_digit(c);
+	} else if (line->field == 1) {
+		line->end = line->end << 4 | hex_digit(c);
+	} else {
+		line->protection |= c == 'r'   ? PORT_READ
+				    : c == 'w' ? PORT_WRITE
+				    : c == 'x' ? PORT_EXECUTE
+					       : 0;
+	}
+	return false;
+}
+
+static long open_maps(uint32_t pid)
+{
+	char path[32] = "/proc/", digits[12];
+	size_t at = 6, count = 0;
+	do
+		digits[count++] = (char)('0' + pid % 10);
+	while ((pid /= 10));
+	while (count)
+		path[at++] = digits[--count];
+	for (const char *tail = "/maps"; *tail; tail++)
+		path[at++] = *tail;
+	path[at] = 0;
+	return host_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+}
+
+unsigned port_process_protection(struct port_process *process, uint64_t address)
+{
+	struct maps_line line = {0};
+	char text[4096];
+	long file = open_maps(port_process_id(process)), size;
+	unsigned protection = PORT_NONE;
+	if (file < 0)
+		return PORT_NONE;
+	while ((size = host_syscall(SYS_read, file, (long)text, sizeof text, 0, 0, 0)) > 0) {
+		for (long i = 0; i < size; i++) {
+			if (!maps_take(&line, text[i]))
+				continue;
+			if (address >= line.start && address < line.end)
+				protection = line.protection;
+			if (address < line.end)
+				goto out;
+			line = (struct maps_line){0};
+		}
+	}
+out:
+	host_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+	return protection;
+}
