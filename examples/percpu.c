@@ -37,13 +37,13 @@ static VOID NTAPI Count(PVOID Context)
 {
 	struct counters *mine = Context;
 	GROUP_AFFINITY affinity;
-	LARGE_INTEGER millisecond;
+	LARGE_INTEGER pause;
 
 	RtlZeroMemory(&affinity, sizeof(affinity));
 	affinity.Group = mine->number.Group;
 	affinity.Mask = (KAFFINITY)1 << mine->number.Number;
 	KeSetSystemGroupAffinityThread(&affinity, NULL);
-	millisecond.QuadPart = -10000;
+	pause.QuadPart = -1000000; /* 100 ms */
 	do {
 		ULONG index = KeGetCurrentProcessorNumberEx(NULL);
 
@@ -51,7 +51,7 @@ static VOID NTAPI Count(PVOID Context)
 			DbgPrint("percpu: the thread of %u:%u runs on processor %u\n",
 				 mine->number.Group, mine->number.Number, index);
 		InterlockedIncrement(&mine->rounds);
-	} while (KeWaitForSingleObject(&stop, Executive, KernelMode, FALSE, &millisecond) ==
+	} while (KeWaitForSingleObject(&stop, Executive, KernelMode, FALSE, &pause) ==
 		 STATUS_TIMEOUT);
 	PsTerminateSystemThread(STATUS_SUCCESS);
 }

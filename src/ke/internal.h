@@ -17,6 +17,8 @@ void ke_processor_prepare(struct ke_processor *processor, uint32_t index);
  * <= DISPATCH_LEVEL. False: the host has no more threads. */
 bool ke_processor_start(struct ke_processor *processor, PKTHREAD idle);
 void ke_processor_activate(struct ke_processor *processor);
+/* A lock that is held goes on as one that this processor holds. */
+void ke_lock_pass(struct ke_lock *lock, const struct ke_processor *to);
 
 /* irql.c */
 void ke_interrupt_deliver(KIRQL irql);

@@ -271,7 +271,8 @@ void ke_interrupt_request_self(KIRQL level);
 /* ---- The core's own spin locks: at DISPATCH_LEVEL or above, never in an NMI ---- */
 
 struct ke_lock {
-	_Atomic uint32_t held; /* 0, or the holder's processor index + 1 */
+	_Atomic uint32_t
+		held; /* 0, or the holder's processor index + 1; top bit: somebody sleeps */
 };
 void ke_lock_acquire(struct ke_lock *lock);
 void ke_lock_release(struct ke_lock *lock);

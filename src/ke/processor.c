@@ -179,6 +179,10 @@ struct ke_processor *ke_processor_find(USHORT group, UCHAR number)
 	return index == KE_NO_PROCESSOR ? NULL : ke_processors[index];
 }
 
+/* ---- The core's spin locks ---- */
+
+#define LOCK_SPINS 64
+
 /* The lock's holder was interrupted by an NMI whose callback wants the same lock: it would wait for
  * ever. */
 static _Noreturn void lock_deadlock(struct ke_lock *lock)
@@ -192,24 +196,66 @@ static _Noreturn void lock_deadlock(struct ke_lock *lock)
 					    : "a core lock is acquired twice on one processor"});
 }
 
+/*
+ * Waiters sleep after a while, and a release wakes one of them: were they to look again and again,
+ * hundreds of processors on a few of the host's would keep the holder from running. Who has slept
+ * takes the lock with WAITERS set, since others may sleep still.
+ */
+#define WAITERS 0x80000000u
+
+static bool take(struct ke_lock *lock, uint32_t value)
+{
+	uint32_t free = 0;
+	return atomic_compare_exchange_strong_explicit(&lock->held, &free, value,
+						       memory_order_acquire, memory_order_relaxed);
+}
+
+static __attribute__((noinline)) void acquire_contended(struct ke_lock *lock, uint32_t own)
+{
+	uint32_t value = own;
+	for (unsigned round = 0;; round++) {
+		uint32_t held = atomic_load_explicit(&lock->held, memory_order_relaxed);
+		if (!held) {
+			if (take(lock, value))
+				return;
+			continue;
+		}
+		if ((held & ~WAITERS) == own)
+			lock_deadlock(lock);
+		if (round < LOCK_SPINS) {
+			port_spin(0);
+			continue;
+		}
+		if (!(held & WAITERS) && !atomic_compare_exchange_strong_explicit(
+						 &lock->held, &held, held | WAITERS,
+						 memory_order_relaxed, memory_order_relaxed))
+			continue;
+		value = own | WAITERS;
+		port_wait(&lock->held, held | WAITERS);
+	}
+}
+
 void ke_lock_acquire(struct ke_lock *lock)
 {
 	uint32_t own = ke_this()->index + 1;
-	for (unsigned round = 0;; round++) {
-		uint32_t held = atomic_load_explicit(&lock->held, memory_order_relaxed);
-		if (!held && atomic_compare_exchange_weak_explicit(&lock->held, &held, own,
-								   memory_order_acquire,
-								   memory_order_relaxed))
-			return;
-		if (__builtin_expect(held == own, 0))
-			lock_deadlock(lock);
-		port_spin(round);
-	}
+	if (__builtin_expect(!take(lock, own), 0))
+		acquire_contended(lock, own);
+}
+
+void ke_lock_pass(struct ke_lock *lock, const struct ke_processor *to)
+{
+	uint32_t held = atomic_load_explicit(&lock->held, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&lock->held, &held,
+						      (held & WAITERS) | (to->index + 1),
+						      memory_order_relaxed, memory_order_relaxed))
+		;
 }
 
 void ke_lock_release(struct ke_lock *lock)
 {
-	atomic_store_explicit(&lock->held, 0, memory_order_release);
+	if (__builtin_expect(
+		    atomic_exchange_explicit(&lock->held, 0, memory_order_release) & WAITERS, 0))
+		port_wake_one(&lock->held);
 }
 
 KIRQL ke_lock_raise(struct ke_lock *lock)

@@ -26,7 +26,7 @@
 #include "ke/internal.h"
 
 #define QUANTUM_TICKS 2
-#define NOWHERE       UINT32_MAX
+#define NOWHERE       0x7fffffffu
 
 static struct ke_lock dispatcher;
 static struct ke_processor nowhere; /* stays zero but for `self` */
@@ -376,7 +376,7 @@ void ke_thread_user_enter(PKTHREAD thread)
 	struct ke_processor *self = claim_idle(thread);
 	if (self) {
 		/* The processor has a holder again when all that handlers read is right. */
-		atomic_store_explicit(&dispatcher.held, self->index + 1, memory_order_relaxed);
+		ke_lock_pass(&dispatcher, self);
 		atomic_fetch_and(&ke_idle_mask[self->number.Group], ~bit_of(self));
 		self->irql = DISPATCH_LEVEL;
 		account(self, self->idle, thread);

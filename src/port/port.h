@@ -36,6 +36,7 @@ void port_spin(unsigned round);
  */
 void port_wait(_Atomic uint32_t *word, uint32_t value);
 void port_wake(_Atomic uint32_t *word);
+void port_wake_one(_Atomic uint32_t *word); /* of those that wait, one */
 /* Have ke_port_clock called by the clock device at or after `deadline_ns`; an earlier one wins.
  * NMI-safe. */
 void port_clock_arm(uint64_t deadline_ns);

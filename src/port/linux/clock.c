@@ -77,6 +77,12 @@ void port_wake(_Atomic uint32_t *word)
 	host_futex_wake(word, INT32_MAX);
 }
 
+void port_wake_one(_Atomic uint32_t *word)
+{
+	host_delay();
+	host_futex_wake(word, 1);
+}
+
 void port_clock_arm(uint64_t deadline_ns)
 {
 	uint64_t current = atomic_load(&deadline);
