@@ -82,8 +82,9 @@ struct ndk_work {
 	uint16_t operation; /* enum ndk_operation */
 	uint16_t flags;     /* enum ndk_work_flag */
 	bool captured;      /* a copy */
-	bool invalidates;   /* a send: with remote_token (NdkSendAndInvalidate) */
-	uint32_t length;    /* of all SGEs */
+	bool begun; /* a provider sets it when it has accepted the request before it takes a copy */
+	bool invalidates; /* a send: with remote_token (NdkSendAndInvalidate) */
+	uint32_t length;  /* of all SGEs */
 	uint32_t sge_count;
 	uint32_t remote_token; /* read, write, send that invalidates */
 	uint64_t remote_address;
@@ -98,7 +99,8 @@ struct ndk_work {
 struct ndk_work *ndk_work_capture(const struct ndk_work *work);
 /*
  * Exactly once for each request that post() accepted, in queue order: places the completion, unless
- * it is silent and successful, drops `change` unless it was applied, frees a copy.
+ * it is silent and successful, drops `change` unless it is 0 (who applies it sets it to 0), frees a
+ * copy.
  * `provider_error` (2.1): the device's own code, 0: none.
  */
 void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_error);
@@ -154,7 +156,10 @@ struct ndk_data_operations {
 	/* Complete what is outstanding on both queues with NDK_CANCELLED, now or soon; of an SRQ
 	 * only what the QP has taken. */
 	void (*flush)(struct ndk_qp *qp);
-	/* NDK_SUCCESS or NDK_PENDING -> ndk_cq_resized. 0: the core's ring is all there is. */
+	/* The QP shall transfer nothing any more (its CQ has died): break its connection, as after
+	 * a fault, and flush. 0: flush does. */
+	void (*fail)(struct ndk_qp *qp);
+	/* NDK_PENDING -> ndk_cq_resized; else at once. 0: the core's ring is all there is. */
 	int (*cq_resize)(struct ndk_cq *cq, uint32_t depth);
 };
 
@@ -188,8 +193,8 @@ struct ndk_connect_parameters {
  * later (or before the return). The object layer has checked the connector's state.
  */
 struct ndk_connection_operations {
-	/* ndk_listener_bound. */
-	int (*listen)(struct ndk_listener *listener, const struct ndk_address *local);
+	/* NDK_SUCCESS: *local has the port. NDK_PENDING -> ndk_listener_bound. */
+	int (*listen)(struct ndk_listener *listener, struct ndk_address *local);
 	/* The listener closes: refuse what has not been announced; no ndk_connector_incoming after
 	 * the end. -> ndk_listener_ended */
 	int (*listen_end)(struct ndk_listener *listener);
