@@ -17,6 +17,9 @@ enum ndk_complete {
 
 /* Functions that can fail on demand, with the status that the documents give. */
 #define NDK_FUNCTIONS(F)                                                                           \
+	F(WskRegister, 0xc000009a)                                                                 \
+	F(WskCaptureProviderNPI, 0xc00000a3)                                                       \
+	F(WskControlClient, 0xc00000bb)                                                            \
 	F(OpenAdapter, 0xc0010011)                                                                 \
 	F(QueryAdapterInfo, 0xc0000001)                                                            \
 	F(CreateCq, 0xc000009a)                                                                    \
