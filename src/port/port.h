@@ -391,8 +391,16 @@ enum port_user_event_kind {
 	PORT_USER_ENDED,   /* it is gone; `status` when that was the end of its process, too */
 };
 
+/* What a BOUND instruction compared. */
+struct port_bound {
+	uint64_t address; /* of the lower bound; the upper one follows */
+	unsigned size;    /* of each, 2 or 4 bytes */
+	int32_t index, lower, upper;
+};
+
 struct port_user_event {
 	enum port_user_event_kind kind;
+	struct port_bound bound;            /* BOUND */
 	struct port_user *child;            /* CHILD: to be adopted by a kernel thread of its own */
 	bool same_process;                  /* CHILD: a thread */
 	struct port_process *child_process; /* CHILD, not same_process: its address space */
@@ -436,6 +444,8 @@ void port_user_regs_changed(struct port_user *user);
 /* Its FXSAVE area (XMM at +160, MXCSR at +24); 0: the thread is gone. After a change say so. */
 void *port_user_fxsave(struct port_user *user);
 void port_user_fxsave_changed(struct port_user *user);
+/* Set debug register 0..3, 6 or 7 of the stopped thread. False: the host refuses the value. */
+bool port_user_debug_write(struct port_user *user, unsigned number, uint64_t value);
 /* End the process (SIGKILL). Any IRQL, any thread. */
 void port_process_kill(struct port_process *process);
 

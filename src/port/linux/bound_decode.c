@@ -120,11 +120,23 @@ static uint32_t effective_address(const struct port_user_regs *regs,
 	return instruction->address_width == 16 ? (uint16_t)address : address;
 }
 
+static int32_t bound_of(const uint8_t *bytes, unsigned size)
+{
+	int32_t wide;
+	int16_t narrow;
+	if (size == sizeof wide) {
+		memcpy(&wide, bytes, sizeof wide);
+		return wide;
+	}
+	memcpy(&narrow, bytes, sizeof narrow);
+	return narrow;
+}
+
 /* Both bounds, each an access of its own. */
 static enum bound_verdict read_bounds(const struct port_user_regs *regs,
 				      const struct bound_ops *ops,
 				      const ZydisDecodedInstruction *instruction,
-				      const ZydisDecodedOperand *memory, int32_t bounds[2])
+				      const ZydisDecodedOperand *memory, struct port_bound *bound)
 {
 	struct place place = place_of(regs, memory->mem.segment);
 	unsigned size = instruction->operand_width / 8;
@@ -133,24 +145,29 @@ static enum bound_verdict read_bounds(const struct port_user_regs *regs,
 	if (!ops->segment(ops->context, place.selector, &segment) || !segment.present ||
 	    !segment.readable)
 		return BOUND_PROTECTION;
+	uint32_t linear[2];
 	for (unsigned i = 0; i < 2; i++, offset += size) {
 		if (instruction->address_width == 16)
 			offset = (uint16_t)offset;
 		if (!within(&segment, offset, size))
 			return BOUND_PROTECTION;
-		uint32_t linear = (uint32_t)((place.has_base ? place.base : segment.base) + offset);
-		int16_t narrow;
-		if (ops->read(ops->context, linear, size == 2 ? (void *)&narrow : &bounds[i],
-			      size) != size)
-			return BOUND_NOT_ACCESSIBLE;
-		if (size == 2)
-			bounds[i] = narrow;
+		linear[i] = (uint32_t)((place.has_base ? place.base : segment.base) + offset);
 	}
+	/* One look, unless the address wraps between them. */
+	uint8_t bytes[8];
+	size_t both = linear[1] - linear[0] == size ? 2 * size : size;
+	if (ops->read(ops->context, linear[0], bytes, both) != both ||
+	    (both == size && ops->read(ops->context, linear[1], bytes + size, size) != size))
+		return BOUND_NOT_ACCESSIBLE;
+	bound->address = linear[0];
+	bound->size = size;
+	bound->lower = bound_of(bytes, size);
+	bound->upper = bound_of(bytes + size, size);
 	return BOUND_IN_RANGE;
 }
 
 enum bound_verdict bound_decode(const struct port_user_regs *regs, const siginfo_t *info,
-				const struct bound_ops *ops)
+				const struct bound_ops *ops, struct port_bound *bound)
 {
 	ZydisDecodedInstruction instruction;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
@@ -158,7 +175,6 @@ enum bound_verdict bound_decode(const struct port_user_regs *regs, const siginfo
 	uint8_t bytes[LONGEST];
 	size_t count;
 	ZyanStatus status;
-	int32_t bounds[2];
 
 	if (info->si_signo != SIGSEGV || info->si_code != SI_KERNEL)
 		return BOUND_NOT_EXCEPTION;
@@ -171,10 +187,11 @@ enum bound_verdict bound_decode(const struct port_user_regs *regs, const siginfo
 									   : BOUND_NOT_BOUND;
 		return status == ZYDIS_STATUS_ILLEGAL_LOCK ? BOUND_UNDEFINED : BOUND_PROTECTION;
 	}
-	enum bound_verdict verdict = read_bounds(regs, ops, &instruction, &operands[1], bounds);
+	enum bound_verdict verdict = read_bounds(regs, ops, &instruction, &operands[1], bound);
 	if (verdict != BOUND_IN_RANGE)
 		return verdict;
 	uint32_t index = value_of(regs, operands[0].reg.value);
-	int32_t value = instruction.operand_width == 16 ? (int16_t)index : (int32_t)index;
-	return value < bounds[0] || value > bounds[1] ? BOUND_RAISED : BOUND_IN_RANGE;
+	bound->index = instruction.operand_width == 16 ? (int16_t)index : (int32_t)index;
+	return bound->index < bound->lower || bound->index > bound->upper ? BOUND_RAISED
+									  : BOUND_IN_RANGE;
 }

@@ -28,6 +28,9 @@ struct bound_ops {
 	bool (*segment)(void *context, uint16_t selector, struct user_segment *segment);
 };
 
-/* `info` is of the signal that stopped the thread, `regs` are as of that stop. */
+/*
+ * `info` is of the signal that stopped the thread, `regs` are as of that stop. *bound: what was
+ * compared, if it came so far.
+ */
 enum bound_verdict bound_decode(const struct port_user_regs *regs, const siginfo_t *info,
-				const struct bound_ops *ops);
+				const struct bound_ops *ops, struct port_bound *bound);

@@ -370,6 +370,13 @@ void port_user_regs_changed(struct port_user *user)
 	user->regs_changed = true;
 }
 
+bool port_user_debug_write(struct port_user *user, unsigned number, uint64_t value)
+{
+	return user_ptrace(PTRACE_POKEUSR, user->tid,
+			   offsetof(struct user, u_debugreg) + number * sizeof value,
+			   (void *)(uintptr_t)value) == 0;
+}
+
 void *port_user_fxsave(struct port_user *user)
 {
 	if (!user->fxsave_read && user_ptrace(PTRACE_GETFPREGS, user->tid, 0, &user->fxsave) != 0)

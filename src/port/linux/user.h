@@ -163,7 +163,5 @@ size_t user_memory_read(struct port_user *user, uint64_t address, void *buffer, 
 
 /* ---- user_bound.c ---- */
 
-/*
- * A SIGSEGV stopped the thread: is it #BR (BND-27..29, 32)? Registers are in user->regs.
- */
-bool user_is_bound(struct port_user *user, const siginfo_t *info);
+/* A SIGSEGV stopped the thread: is it #BR (BND-27..29, 32)? Registers are in user->regs. */
+bool user_is_bound(struct port_user *user, const siginfo_t *info, struct port_bound *bound);

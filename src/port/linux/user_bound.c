@@ -17,9 +17,9 @@ static bool read_segment(void *user, uint16_t selector, struct user_segment *seg
 	return user_segment_read(user, selector, segment);
 }
 
-bool user_is_bound(struct port_user *user, const siginfo_t *info)
+bool user_is_bound(struct port_user *user, const siginfo_t *info, struct port_bound *bound)
 {
 	const struct bound_ops ops = {
 		.context = user, .read = read_memory, .segment = read_segment};
-	return bound_decode(&user->regs, info, &ops) == BOUND_RAISED;
+	return bound_decode(&user->regs, info, &ops, bound) == BOUND_RAISED;
 }

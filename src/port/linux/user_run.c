@@ -54,7 +54,7 @@ void user_go(struct port_user *user, long request)
 }
 
 /* A SIGSEGV that the processor caused, in code that can hold BOUND. */
-static bool is_bound(struct port_user *user)
+static bool is_bound(struct port_user *user, struct port_bound *bound)
 {
 	if (user->redeliver) {
 		user->redeliver = false;
@@ -64,7 +64,7 @@ static bool is_bound(struct port_user *user)
 	user->injected = false;
 	return user_ptrace(PTRACE_GETSIGINFO, user->tid, 0, &user->info) == 0 &&
 	       user->info.si_code == SI_KERNEL && user_regs_fetch(user) &&
-	       user_is_bound(user, &user->info);
+	       user_is_bound(user, &user->info, bound);
 }
 
 static void tell_status(int status, struct port_user_event *event)
@@ -98,7 +98,7 @@ static bool handle(struct port_user *user, int status, struct port_user_event *e
 		event->by_fault = delivered && event->killed && event->code == SIGSEGV;
 		return true;
 	case 0:
-		if (user->signal != SIGSEGV || !is_bound(user))
+		if (user->signal != SIGSEGV || !is_bound(user, &event->bound))
 			return false;
 		event->kind = PORT_USER_BOUND;
 		return true;

@@ -27,6 +27,7 @@ struct world {
 	uint8_t memory[MEMORY];
 	struct port_user_regs regs;
 	siginfo_t info;
+	struct port_bound bound; /* what it found */
 };
 
 static size_t read_memory(void *context, uint64_t address, void *buffer, size_t size)
@@ -75,7 +76,7 @@ static bool read_segment(void *context, uint16_t selector, struct user_segment *
 static enum bound_verdict judge(struct world *world)
 {
 	const struct bound_ops ops = {world, read_memory, read_segment};
-	return bound_decode(&world->regs, &world->info, &ops);
+	return bound_decode(&world->regs, &world->info, &ops, &world->bound);
 }
 
 /* A program of these bytes at CODE, flat segments, EAX = index, [BOUNDS] = lower, upper, 32 bits.
@@ -121,6 +122,11 @@ static void limits_are_signed_and_inclusive_BND_29(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct world world = PROGRAM(EAX_EBX, rows[i].index, rows[i].lower, rows[i].upper);
 		assert_int_equal(judge(&world), rows[i].verdict);
+		assert_int_equal(world.bound.index, rows[i].index);
+		assert_int_equal(world.bound.lower, rows[i].lower);
+		assert_int_equal(world.bound.upper, rows[i].upper);
+		assert_int_equal(world.bound.address, BOUNDS);
+		assert_int_equal(world.bound.size, 4);
 	}
 }
 
@@ -133,7 +139,10 @@ static void sixteen_bits_BND_29(void **state)
 	world = PROGRAM("\x66\x62\x03", 10, 0x00090000, 0);
 	assert_int_equal(judge(&world), BOUND_RAISED);
 	world = PROGRAM("\x66\x62\x03", 0x0000fff0, (int32_t)0x0000ffe0, 0);
-	assert_int_equal(judge(&world), BOUND_IN_RANGE); /* -32 <= -16 <= 0 */
+	assert_int_equal(judge(&world), BOUND_IN_RANGE);
+	assert_int_equal(world.bound.index, -16);
+	assert_int_equal(world.bound.lower, -32);
+	assert_int_equal(world.bound.size, 2);
 }
 
 static void addresses_of_all_forms(void **state)
