@@ -331,6 +331,14 @@ void port_request_submit(struct port_request *request);
 /* The folder that paths are below. False: cannot be opened (errno in *error). No baton. */
 bool port_files_set(const char *folder, int *error);
 
+/*
+ * An RNIC of the host for the `verbs` provider: "rxe0", or "" for the first one. Fills name,
+ * addresses, limits, provider and data of `device` (ndk/provider.h). False: `why` says what is
+ * missing and what to do. No baton, before the machine boots.
+ */
+struct ndk_device;
+bool port_verbs_open(struct ndk_device *device, const char *name, char *why, size_t size);
+
 /* Threads that hold no baton (the program that booted the machine) wait and are woken here. */
 void port_host_wait(_Atomic uint32_t *word, uint32_t while_value, int64_t timeout_ns);
 void port_host_wake(_Atomic uint32_t *word); /* NMI-safe */

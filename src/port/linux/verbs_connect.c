@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verbs_connect.c: connectors on rdma_cm (librdmacm).
+ *
+ * The QP is the provider's, not rdma_cm's (id->qp stays 0). So the peer's acceptance arrives as
+ * CONNECT_RESPONSE, NdkCompleteConnect is rdma_establish, and the passive side's acceptance is
+ * complete when ESTABLISHED comes, or the peer's first message, whichever is first. What rdma_cm
+ * announces is in verbs_event.c.
+ *
+ * Contexts: operations on a baton; jobs on the control thread, which alone creates and destroys
+ * ids; done() and verbs_connection_* in verbs_service. No locks: `flags` is atomic.
+ *
+ * Chosen: the limits of reads are the smaller of both sides' (NDK-139), receivers that are not
+ * ready are tried for ever (rnr_retry 7), a lost packet 7 times.
+ */
+#include <string.h>
+#include "port/linux/verbs_connect.h"
+
+#define CONNECTIONS 65536u
+#define RESOLVE_MS  2000
+
+static struct verbs_pool connections;
+
+bool verbs_connections_start(struct verbs_device *device)
+{
+	if (!connections.base &&
+	    !verbs_pool_create(&connections, sizeof(struct verbs_connection), CONNECTIONS))
+		return false;
+	return verbs_events_start(device);
+}
+
+/* ---- Connectors: made and gone ---- */
+
+struct verbs_connection *verbs_connection_new(struct verbs_device *device)
+{
+	struct verbs_connection *c = verbs_pool_get(&connections);
+	if (!c)
+		return NULL;
+	memset(c, 0, sizeof *c);
+	c->references = 1;
+	c->device = device;
+	return c;
+}
+
+void verbs_connection_put(struct verbs_connection *connection)
+{
+	if (atomic_fetch_sub(&connection->references, 1) == 1)
+		verbs_pool_put(&connections, connection);
+}
+
+static struct verbs_connection *connection_of(const void *connector)
+{
+	return ((struct verbs_connector *)ndk_private(connector))->connection;
+}
+
+int verbs_connection_create(void *object)
+{
+	struct verbs_connector *connector = ndk_private(object);
+	connector->connection = verbs_connection_new(verbs_device_of(object));
+	if (!connector->connection)
+		return NDK_INSUFFICIENT_RESOURCES;
+	connector->connection->object = object;
+	return NDK_SUCCESS;
+}
+
+void verbs_connection_destroy(void *object)
+{
+	struct verbs_connection *c = connection_of(object);
+	if (c)
+		verbs_connection_put(c); /* abort() has taken its id down */
+}
+
+#define CONNECTION(job, member)                                                                    \
+	((struct verbs_connection *)((char *)(job)-offsetof(struct verbs_connection, member)))
+
+static void submit(struct verbs_connection *c, struct verbs_job *job,
+		   void (*run)(struct verbs_job *), void (*done)(struct verbs_job *))
+{
+	atomic_fetch_add(&c->references, 1);
+	job->run = run;
+	job->done = done;
+	verbs_submit(&verbs_control, job);
+}
+
+/* ---- Active side ---- */
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+struct rdma_conn_param verbs_parameters(const struct verbs_connection *c)
+{
+	const struct ndk_offer *offer = &c->parameters.offer;
+	const struct ndk_limits *limits = &c->device->core->limits;
+	return (struct rdma_conn_param){
+		.private_data = offer->size ? offer->data : NULL,
+		.private_data_len = (uint8_t)offer->size,
+		.responder_resources =
+			(uint8_t)smaller(offer->inbound_reads, limits->inbound_reads),
+		.initiator_depth = (uint8_t)smaller(offer->outbound_reads, limits->outbound_reads),
+		.flow_control = 1,
+		.retry_count = 7,
+		.rnr_retry_count = 7,
+		.srq = c->qp->srq != NULL,
+		.qp_num = c->qp->qp->qp_num,
+	};
+}
+
+int verbs_qp_move(struct verbs_connection *c, enum ibv_qp_state state)
+{
+	struct ibv_qp_attr attributes = {.qp_state = state};
+	struct rdma_conn_param own = verbs_parameters(c);
+	int mask;
+	if (verbs.rdma_init_qp_attr(c->id, &attributes, &mask))
+		return errno;
+	if (mask & IBV_QP_ACCESS_FLAGS)
+		attributes.qp_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC)
+		attributes.max_dest_rd_atomic =
+			(uint8_t)smaller(own.responder_resources, c->peer.outbound_reads);
+	if (mask & IBV_QP_MAX_QP_RD_ATOMIC)
+		attributes.max_rd_atomic =
+			(uint8_t)smaller(own.initiator_depth, c->peer.inbound_reads);
+	if (mask & IBV_QP_RNR_RETRY)
+		attributes.rnr_retry = 7;
+	return verbs.ibv_modify_qp(c->qp->qp, &attributes, mask);
+}
+
+static void connect_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, start);
+	struct sockaddr_storage remote;
+	int error = verbs_id_open(c->device, c, &c->parameters.local,
+				  c->parameters.endpoint != NULL, &c->id);
+	verbs_address_in(&c->parameters.remote, &remote);
+	if (!error &&
+	    verbs.rdma_resolve_addr(c->id, NULL, (struct sockaddr *)&remote, RESOLVE_MS)) {
+		error = errno;
+		verbs_id_close(&c->id);
+	}
+	verbs_finish(job, verbs_status(error));
+}
+
+/* It goes on with events, unless it could not even start. */
+static void connect_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, start);
+	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
+		ndk_connector_failed(c->object, job->status, NULL);
+	verbs_connection_put(c);
+}
+
+static int connect_to(struct ndk_connector *connector,
+		      const struct ndk_connect_parameters *parameters)
+{
+	struct verbs_connection *c = connection_of(connector);
+	c->parameters = *parameters;
+	c->qp = ndk_private(parameters->qp);
+	c->qp->connection = c;
+	submit(c, &c->start, connect_run, connect_done);
+	return NDK_PENDING;
+}
+
+static void complete_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, establish);
+	int error = verbs_qp_move(c, IBV_QPS_RTR);
+	if (!error)
+		error = verbs_qp_move(c, IBV_QPS_RTS);
+	if (!error && verbs.rdma_establish(c->id))
+		error = errno;
+	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
+}
+
+static void complete_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, establish);
+	if (atomic_load(&c->flags) & CONNECTION_CLOSED)
+		;
+	else if (job->status == NDK_SUCCESS)
+		verbs_connection_alive(c);
+	else
+		ndk_connector_failed(c->object, job->status, NULL);
+	verbs_connection_put(c);
+}
+
+static int complete_connect(struct ndk_connector *connector)
+{
+	struct verbs_connection *c = connection_of(connector);
+	atomic_fetch_or(&c->flags, CONNECTION_ACCEPTING);
+	submit(c, &c->establish, complete_run, complete_done);
+	return NDK_PENDING;
+}
+
+void verbs_connection_alive(struct verbs_connection *c)
+{
+	uint32_t flags = atomic_load(&c->flags);
+	if (!(flags & CONNECTION_ACCEPTING) || flags & (CONNECTION_ESTABLISHED | CONNECTION_CLOSED))
+		return;
+	atomic_fetch_or(&c->flags, CONNECTION_ESTABLISHED);
+	ndk_connector_established(c->object);
+}
+
+/* ---- Passive side ---- */
+
+static void accept_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, establish);
+	int error = verbs_qp_move(c, IBV_QPS_INIT);
+	if (!error)
+		error = verbs_qp_move(c, IBV_QPS_RTR);
+	if (!error)
+		error = verbs_qp_move(c, IBV_QPS_RTS);
+	struct rdma_conn_param parameters = verbs_parameters(c);
+	parameters.responder_resources =
+		(uint8_t)smaller(parameters.responder_resources, c->peer.outbound_reads);
+	parameters.initiator_depth =
+		(uint8_t)smaller(parameters.initiator_depth, c->peer.inbound_reads);
+	if (!error && verbs.rdma_accept(c->id, &parameters))
+		error = errno;
+	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
+}
+
+static void accept_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, establish);
+	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
+		ndk_connector_failed(c->object, job->status, NULL);
+	verbs_connection_put(c);
+}
+
+static int accept_it(struct ndk_connector *connector, struct ndk_qp *qp,
+		     const struct ndk_offer *offer)
+{
+	struct verbs_connection *c = connection_of(connector);
+	c->parameters.offer = *offer;
+	c->qp = ndk_private(qp);
+	c->qp->connection = c;
+	atomic_fetch_or(&c->flags, CONNECTION_ACCEPTING);
+	submit(c, &c->establish, accept_run, accept_done);
+	return NDK_PENDING;
+}
+
+static void put_done(struct verbs_job *job);
+
+static void reject_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, reject);
+	const struct ndk_offer *offer = &c->parameters.offer;
+	if (c->id)
+		verbs.rdma_reject(c->id, offer->size ? offer->data : NULL, (uint8_t)offer->size);
+	if (!c->object)
+		verbs_id_close(&c->id);
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+static void put_done(struct verbs_job *job)
+{
+	verbs_connection_put(CONNECTION(job, reject));
+}
+
+static int reject(struct ndk_connector *connector, const struct ndk_offer *offer)
+{
+	struct verbs_connection *c = connection_of(connector);
+	c->parameters.offer = *offer;
+	submit(c, &c->reject, reject_run, put_done);
+	return NDK_SUCCESS;
+}
+
+void verbs_connection_refuse(struct verbs_connection *c)
+{
+	submit(c, &c->reject, reject_run, put_done);
+	verbs_connection_put(c);
+}
+
+/* ---- The end ---- */
+
+static void drained(struct verbs_job *job)
+{
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+/* On the data thread: all requests of the QP come back, then the job is done. */
+static void drain(struct verbs_job *job, struct verbs_qp *qp)
+{
+	job->run = drained;
+	if (!qp || !qp->qp) {
+		drained(job);
+		return;
+	}
+	qp->flushing = true;
+	verbs_qp_error(qp);
+	verbs_qp_drain(qp, job);
+}
+
+static void disconnect_drain(struct verbs_job *job)
+{
+	drain(job, CONNECTION(job, disconnect)->qp);
+}
+
+static void disconnect_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, disconnect);
+	if (verbs.rdma_disconnect(c->id)) /* it is down: no event will come */
+		atomic_fetch_or(&c->flags, CONNECTION_DOWN);
+	job->run = disconnect_drain;
+	verbs_pass(&verbs_data, job);
+}
+
+static void disconnect_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, disconnect);
+	uint32_t flags = atomic_fetch_or(&c->flags, CONNECTION_DRAINED);
+	if (flags & CONNECTION_DOWN && !(flags & CONNECTION_CLOSED))
+		ndk_connector_disconnected(c->object, NDK_SUCCESS);
+	verbs_connection_put(c);
+}
+
+static int disconnect(struct ndk_connector *connector)
+{
+	struct verbs_connection *c = connection_of(connector);
+	atomic_fetch_or(&c->flags, CONNECTION_DISCONNECTING);
+	submit(c, &c->disconnect, disconnect_run, disconnect_done);
+	return NDK_PENDING;
+}
+
+static void broke_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, broke);
+	if (c->id)
+		verbs.rdma_disconnect(c->id); /* so that the peer hears of it */
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+static void broke_done(struct verbs_job *job)
+{
+	verbs_connection_put(CONNECTION(job, broke));
+}
+
+void verbs_connection_broken(struct verbs_connection *c)
+{
+	uint32_t flags = atomic_fetch_or(&c->flags, CONNECTION_BROKEN);
+	if (!(flags & (CONNECTION_BROKEN | CONNECTION_CLOSED)))
+		submit(c, &c->broke, broke_run, broke_done);
+}
+
+static void end_drain(struct verbs_job *job)
+{
+	drain(job, CONNECTION(job, end)->qp);
+}
+
+static void end_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, end);
+	if (c->id && atomic_load(&c->flags) & CONNECTION_ESTABLISHED)
+		verbs.rdma_disconnect(c->id);
+	verbs_id_close(&c->id);
+	job->run = end_drain;
+	verbs_pass(&verbs_data, job);
+}
+
+static void end_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, end);
+	if (c->qp && c->qp->connection == c)
+		c->qp->connection = NULL;
+	ndk_connector_gone(c->object);
+	verbs_connection_put(c);
+}
+
+static int abort_it(struct ndk_connector *connector)
+{
+	struct verbs_connection *c = connection_of(connector);
+	atomic_fetch_or(&c->flags, CONNECTION_CLOSED);
+	submit(c, &c->end, end_run, end_done);
+	return NDK_PENDING;
+}
+
+const struct ndk_connection_operations verbs_connection_operations = {
+	.listen = verbs_listen,
+	.listen_end = verbs_listen_end,
+	.connect = connect_to,
+	.complete_connect = complete_connect,
+	.accept = accept_it,
+	.reject = reject,
+	.disconnect = disconnect,
+	.abort = abort_it,
+};

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* verbs_connect.h: what verbs_connect.c (operations) and verbs_event.c (events of rdma_cm) share.
+ */
+#pragma once
+
+#include "port/linux/verbs_internal.h"
+
+/* What has happened to a connection; set with fetch_or, by operations and in verbs_service. */
+enum {
+	CONNECTION_ACCEPTING = 1,
+	CONNECTION_ESTABLISHED = 2,
+	CONNECTION_DISCONNECTING = 4, /* NdkDisconnect */
+	CONNECTION_DRAINED = 8,       /* ... and all requests have come back */
+	CONNECTION_DOWN = 16,         /* rdma_cm said so, or never will */
+	CONNECTION_BROKEN = 32,
+	CONNECTION_CLOSED = 64,
+};
+
+/*
+ * One connector's side of rdma_cm. Kept by the connector and by each job that is under way.
+ * id   control thread and, until it is connected, event thread, in turns: an operation starts what
+ *      ends with an event, and the next one comes after that.
+ */
+struct verbs_connection {
+	uint64_t pool_link;
+	_Atomic uint32_t references;
+	_Atomic uint32_t flags;
+	void *object; /* the connector; 0: a request that nobody has seen yet */
+	struct verbs_device *device;
+	struct rdma_cm_id *id;
+	struct verbs_qp *qp;
+	struct ndk_connect_parameters parameters; /* ours */
+	struct ndk_offer peer;                    /* limits that came with the peer's half */
+	struct verbs_job start, establish, reject, disconnect, broke, end;
+};
+
+/* The private bytes of a connector. */
+struct verbs_connector {
+	struct verbs_connection *connection;
+};
+
+/* The private bytes of a listener or a shared endpoint. */
+struct verbs_listener {
+	struct verbs_job start, end;
+	void *object;
+	struct verbs_device *device;
+	struct rdma_cm_id *id; /* control thread */
+	struct ndk_address address;
+	bool started;
+};
+
+struct verbs_connection *verbs_connection_new(struct verbs_device *device);
+void verbs_connection_put(struct verbs_connection *connection);
+/* In verbs_service: nobody wants this request. */
+void verbs_connection_refuse(struct verbs_connection *connection);
+
+/* Control thread. A new id, bound to `address`; `shared`: others may have the same port. 0 or an
+ * errno. */
+int verbs_id_open(struct verbs_device *device, void *context, const struct ndk_address *address,
+		  bool shared, struct rdma_cm_id **out);
+void verbs_id_close(struct rdma_cm_id **id);
+int verbs_listen(struct ndk_listener *listener, struct ndk_address *local);
+int verbs_listen_end(struct ndk_listener *listener);
+
+void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to);
+void verbs_address_out(const struct sockaddr *from, struct ndk_address *to);
+/* Device threads: move the QP on as rdma_cm says; 0 or an errno. */
+int verbs_qp_move(struct verbs_connection *connection, enum ibv_qp_state state);
+struct rdma_conn_param verbs_parameters(const struct verbs_connection *connection);
+bool verbs_events_start(struct verbs_device *device);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verbs_listen.c: what has a local address: ids of rdma_cm, listeners, shared endpoints.
+ *
+ * Contexts: operations on a baton; jobs on the control thread, which alone creates and destroys
+ * ids; done() in verbs_service. No locks.
+ *
+ * Chosen: a local port of 0 is rdma_cm's choice (the host's range, not 49152-65535 as NDK-135 has
+ * it).
+ */
+#include <netinet/in.h>
+#include <string.h>
+#include "port/linux/verbs_connect.h"
+
+#define BACKLOG 64
+
+/* ---- Addresses ---- */
+
+void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to)
+{
+	memset(to, 0, sizeof *to);
+	if (from->family == 2) {
+		struct sockaddr_in *a = (struct sockaddr_in *)to;
+		a->sin_family = AF_INET;
+		a->sin_port = htons(from->port);
+		memcpy(&a->sin_addr, from->bytes, 4);
+		return;
+	}
+	struct sockaddr_in6 *a = (struct sockaddr_in6 *)to;
+	a->sin6_family = AF_INET6;
+	a->sin6_port = htons(from->port);
+	a->sin6_scope_id = from->scope;
+	memcpy(&a->sin6_addr, from->bytes, 16);
+}
+
+void verbs_address_out(const struct sockaddr *from, struct ndk_address *to)
+{
+	memset(to, 0, sizeof *to);
+	if (from->sa_family == AF_INET) {
+		const struct sockaddr_in *a = (const struct sockaddr_in *)(const void *)from;
+		to->family = 2;
+		to->port = ntohs(a->sin_port);
+		memcpy(to->bytes, &a->sin_addr, 4);
+	} else if (from->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)(const void *)from;
+		to->family = 23;
+		to->port = ntohs(a->sin6_port);
+		to->scope = a->sin6_scope_id;
+		memcpy(to->bytes, &a->sin6_addr, 16);
+	}
+}
+
+/* A new id, bound to `address`; `shared`: others may be bound to the same port. 0 or an errno. */
+int verbs_id_open(struct verbs_device *device, void *context, const struct ndk_address *address,
+		  bool shared, struct rdma_cm_id **out)
+{
+	struct sockaddr_storage local;
+	struct rdma_cm_id *id;
+	int one = 1;
+	if (verbs.rdma_create_id(device->events, &id, context, RDMA_PS_TCP))
+		return errno;
+	verbs_address_in(address, &local);
+	if ((shared && verbs.rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one,
+					     sizeof one)) ||
+	    verbs.rdma_bind_addr(id, (struct sockaddr *)&local)) {
+		int error = errno;
+		verbs.rdma_destroy_id(id);
+		return error;
+	}
+	*out = id;
+	return 0;
+}
+
+void verbs_id_close(struct rdma_cm_id **id)
+{
+	if (*id)
+		verbs.rdma_destroy_id(*id); /* waits until all its events are acknowledged */
+	*id = NULL;
+}
+
+/* ---- Listeners and shared endpoints ---- */
+
+static void listen_run(struct verbs_job *job)
+{
+	struct verbs_listener *l = (struct verbs_listener *)job;
+	int error = verbs_id_open(l->device, l, &l->address, false, &l->id);
+	if (!error && verbs.rdma_listen(l->id, BACKLOG)) {
+		error = errno;
+		verbs_id_close(&l->id);
+	}
+	if (!error)
+		verbs_address_out(&l->id->route.addr.src_addr, &l->address);
+	verbs_finish(job, verbs_status(error));
+}
+
+static void listen_done(struct verbs_job *job)
+{
+	struct verbs_listener *l = (struct verbs_listener *)job;
+	ndk_listener_bound(l->object, job->status, &l->address);
+}
+
+static void listener_close(struct verbs_job *job)
+{
+	verbs_id_close(
+		&((struct verbs_listener *)((char *)job - offsetof(struct verbs_listener, end)))
+			 ->id);
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+int verbs_listen(struct ndk_listener *listener, struct ndk_address *local)
+{
+	struct verbs_listener *l = ndk_private(listener);
+	l->object = listener;
+	l->device = verbs_device_of(listener);
+	l->address = *local;
+	l->started = true;
+	l->start.run = listen_run;
+	l->start.done = listen_done;
+	verbs_submit(&verbs_control, &l->start);
+	return NDK_PENDING;
+}
+
+static void listen_ended(struct verbs_job *job)
+{
+	ndk_listener_ended(
+		((struct verbs_listener *)((char *)job - offsetof(struct verbs_listener, end)))
+			->object);
+}
+
+int verbs_listen_end(struct ndk_listener *listener)
+{
+	struct verbs_listener *l = ndk_private(listener);
+	if (!l->started)
+		return NDK_SUCCESS;
+	l->end.run = listener_close;
+	l->end.done = listen_ended;
+	verbs_submit(&verbs_control, &l->end);
+	return NDK_PENDING;
+}
+
+static void endpoint_run(struct verbs_job *job)
+{
+	struct verbs_listener *l = (struct verbs_listener *)job;
+	int error = verbs_id_open(l->device, l, &l->address, true, &l->id);
+	if (!error)
+		verbs_address_out(&l->id->route.addr.src_addr, &l->address);
+	verbs_finish(job, verbs_status(error));
+}
+
+static void endpoint_done(struct verbs_job *job)
+{
+	struct verbs_listener *l = (struct verbs_listener *)job;
+	if (job->status == NDK_SUCCESS)
+		ndk_endpoint_bound(l->object, &l->address);
+	ndk_created(l->object, job->status);
+}
+
+int verbs_endpoint_create(void *object, const struct ndk_endpoint_parameters *parameters)
+{
+	struct verbs_listener *l = ndk_private(object);
+	l->object = object;
+	l->device = verbs_device_of(object);
+	l->address = parameters->address;
+	l->started = true;
+	l->start.run = endpoint_run;
+	l->start.done = endpoint_done;
+	verbs_submit(&verbs_control, &l->start);
+	return NDK_PENDING;
+}
+
+static void endpoint_ended(struct verbs_job *job)
+{
+	ndk_destroyed(
+		((struct verbs_listener *)((char *)job - offsetof(struct verbs_listener, end)))
+			->object);
+}
+
+int verbs_endpoint_destroy(void *object)
+{
+	struct verbs_listener *l = ndk_private(object);
+	if (!l->started)
+		return NDK_SUCCESS;
+	l->end.run = listener_close;
+	l->end.done = endpoint_ended;
+	verbs_submit(&verbs_control, &l->end);
+	return NDK_PENDING;
+}

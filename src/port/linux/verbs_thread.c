@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verbs_thread.c: how work goes from a baton to device threads, which alone call libibverbs and
+ * librdmacm, and back.
+ *
+ * A job is pushed onto its thread's lock-free stack; the thread takes all at once and restores
+ * their order. What is finished goes onto `finished` in the same way, an interrupt is asked for
+ * (ndk_port_interrupt), and the core calls verbs_service on a baton at DISPATCH_LEVEL, which calls
+ * done() of each, in order, on one processor at a time.
+ *
+ * An interrupt costs more than a small registration. So a submitter may wait a little
+ * (verbs_call), and a device thread that has worked looks for more for SPIN_NS before it sleeps.
+ * `state` decides who tells: a waiting submitter leaves (WAITED -> ANNOUNCED: done() will be
+ * called) or sees the end (WAITED -> FINISHED by the device thread, which then touches the job no
+ * more).
+ *
+ * Contexts: submitting on a baton at any IRQL <= DISPATCH_LEVEL, verbs_service at DISPATCH_LEVEL;
+ * no libc there. No locks.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include "port/linux/verbs_internal.h"
+
+#define SPIN_NS 50000u  /* how long a thread looks for more work */
+#define WAIT_NS 100000u /* how long a submitter waits for the answer */
+
+enum { ANNOUNCED, WAITED, FINISHED };
+
+struct verbs_thread verbs_memory, verbs_control, verbs_data;
+static struct verbs_job *_Atomic finished;
+static _Atomic uint32_t servicing;
+
+/* ---- Items ---- */
+
+bool verbs_pool_create(struct verbs_pool *pool, size_t size, uint32_t limit)
+{
+	size = (size + 63) & ~(size_t)63;
+	void *base = mmap(NULL, size * limit, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return false;
+	pool->base = base;
+	pool->size = size;
+	pool->limit = limit;
+	return true;
+}
+
+/* A free item holds the index + 1 of the next one in its first word. */
+static _Atomic uint32_t *link_of(struct verbs_pool *pool, uint32_t index)
+{
+	return (_Atomic uint32_t *)(pool->base + (size_t)index * pool->size);
+}
+
+void *verbs_pool_get(struct verbs_pool *pool)
+{
+	uint64_t head = atomic_load_explicit(&pool->free, memory_order_acquire);
+	while ((uint32_t)head) {
+		uint32_t index = (uint32_t)head - 1;
+		uint64_t next = ((head >> 32) + 1) << 32 |
+				atomic_load_explicit(link_of(pool, index), memory_order_relaxed);
+		if (atomic_compare_exchange_weak_explicit(
+			    &pool->free, &head, next, memory_order_acquire, memory_order_acquire))
+			return link_of(pool, index);
+	}
+	uint32_t index = atomic_load_explicit(&pool->used, memory_order_relaxed);
+	do
+		if (index == pool->limit)
+			return NULL;
+	while (!atomic_compare_exchange_weak_explicit(&pool->used, &index, index + 1,
+						      memory_order_relaxed, memory_order_relaxed));
+	return link_of(pool, index);
+}
+
+void verbs_pool_put(struct verbs_pool *pool, void *item)
+{
+	uint32_t index = (uint32_t)((size_t)((char *)item - pool->base) / pool->size);
+	uint64_t head = atomic_load_explicit(&pool->free, memory_order_relaxed);
+	uint64_t new;
+	do {
+		atomic_store_explicit(link_of(pool, index), (uint32_t)head, memory_order_relaxed);
+		new = ((head >> 32) + 1) << 32 | (index + 1);
+	} while (!atomic_compare_exchange_weak_explicit(&pool->free, &head, new,
+							memory_order_release, /* -> get */
+							memory_order_relaxed));
+}
+
+/* ---- To a device thread ---- */
+
+static void push(struct verbs_job *_Atomic *list, struct verbs_job *job)
+{
+	struct verbs_job *head = atomic_load_explicit(list, memory_order_relaxed);
+	do
+		job->next = head;
+	while (!atomic_compare_exchange_weak(list, &head, job)); /* -> take_all */
+}
+
+static struct verbs_job *take_all(struct verbs_job *_Atomic *list)
+{
+	if (!atomic_load_explicit(list, memory_order_relaxed))
+		return NULL;
+	struct verbs_job *newest = atomic_exchange(list, NULL), *ordered = NULL;
+	while (newest) {
+		struct verbs_job *next = newest->next;
+		newest->next = ordered;
+		ordered = newest;
+		newest = next;
+	}
+	return ordered;
+}
+
+static void ring(struct verbs_thread *thread)
+{
+	if (!atomic_load(&thread->asleep) || !atomic_exchange(&thread->asleep, 0))
+		return;
+	if (thread->wake) {
+		uint64_t one = 1;
+		host_syscall(SYS_write, thread->wake, (long)&one, sizeof one, 0, 0, 0);
+		return;
+	}
+	atomic_fetch_add(&thread->doorbell, 1);
+	host_futex_wake(&thread->doorbell, 1);
+}
+
+void verbs_pass(struct verbs_thread *thread, struct verbs_job *job)
+{
+	push(&thread->submitted, job);
+	ring(thread);
+}
+
+static void submit(struct verbs_thread *thread, struct verbs_job *job, uint32_t state)
+{
+	atomic_store_explicit(&job->state, state, memory_order_relaxed);
+	verbs_pass(thread, job);
+}
+
+void verbs_submit(struct verbs_thread *thread, struct verbs_job *job)
+{
+	submit(thread, job, ANNOUNCED);
+}
+
+int verbs_call(struct verbs_thread *thread, struct verbs_job *job)
+{
+	submit(thread, job, WAITED);
+	uint64_t until = port_time_ns() + WAIT_NS;
+	for (unsigned round = 0;; round++) {
+		if (atomic_load_explicit(&job->state, memory_order_acquire) == FINISHED)
+			return job->status;
+		if (round % 16 == 15 && port_time_ns() > until)
+			break;
+		__builtin_ia32_pause();
+	}
+	uint32_t state = WAITED;
+	if (atomic_compare_exchange_strong(&job->state, &state, ANNOUNCED))
+		return NDK_PENDING;
+	return job->status;
+}
+
+bool verbs_run(struct verbs_thread *thread)
+{
+	struct verbs_job *list = take_all(&thread->submitted);
+	if (!list)
+		return false;
+	while (list) {
+		struct verbs_job *next = list->next;
+		list->run(list);
+		list = next;
+	}
+	return true;
+}
+
+static void work(struct verbs_thread *thread, uint64_t spin_ns)
+{
+	uint64_t worked = 0;
+	for (;;) {
+		uint32_t seen = atomic_load(&thread->doorbell);
+		if (verbs_run(thread)) {
+			worked = port_time_ns();
+			continue;
+		}
+		if (spin_ns && port_time_ns() - worked < spin_ns) {
+			__builtin_ia32_pause();
+			continue;
+		}
+		atomic_store(&thread->asleep, 1); /* then `submitted`; ring: the other way round */
+		if (!atomic_load(&thread->submitted))
+			host_futex_wait(&thread->doorbell, seen, NULL);
+		atomic_store(&thread->asleep, 0);
+	}
+}
+
+static void *memory_main(void *unused)
+{
+	(void)unused;
+	work(&verbs_memory, SPIN_NS);
+	return NULL;
+}
+
+static void *control_main(void *unused)
+{
+	(void)unused;
+	work(&verbs_control, 0);
+	return NULL;
+}
+
+bool verbs_thread_create(void *(*main)(void *), void *argument, const char *name)
+{
+	sigset_t all, before;
+	pthread_t id;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	int error = pthread_create(&id, NULL, main, argument);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error)
+		return false;
+	pthread_setname_np(id, name);
+	pthread_detach(id);
+	return true;
+}
+
+bool verbs_threads_start(void)
+{
+	return host_device_start(memory_main, "ketch-rdma-mem") &&
+	       host_device_start(control_main, "ketch-rdma-ctl");
+}
+
+/* ---- Back ---- */
+
+void verbs_finish(struct verbs_job *job, int status)
+{
+	job->status = status;
+	uint32_t state = WAITED;
+	if (atomic_compare_exchange_strong(&job->state, &state, FINISHED)) /* -> verbs_call */
+		return;
+	push(&finished, job);
+	ndk_port_interrupt(&verbs_provider);
+}
+
+void verbs_service(void)
+{
+	do {
+		if (atomic_exchange(&servicing, 1))
+			return; /* who is at it looks again */
+		struct verbs_job *list;
+		while ((list = take_all(&finished)))
+			while (list) {
+				struct verbs_job *next = list->next;
+				list->done(list);
+				list = next;
+			}
+		atomic_store(&servicing, 0);
+	} while (atomic_load(&finished));
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* verbs_work.h: what verbs_work.c (to the device) and verbs_poll.c (back) share. Data thread,
+ * unless it says otherwise. */
+#pragma once
+
+#include "port/linux/verbs_internal.h"
+
+bool verbs_nodes_start(void);
+void verbs_node_post(struct verbs_job *job);
+/* In verbs_service. */
+void verbs_node_done(struct verbs_job *job);
+void verbs_node_free(struct verbs_node *node);
+/* It failed for a reason that breaks the QP, unless that was flushed. */
+void verbs_node_failed(struct verbs_node *node);
+
+struct verbs_queue *verbs_queue_of(struct verbs_node *node);
+void verbs_queue_add(struct verbs_queue *queue, struct verbs_node *node);
+/* Finish those at the front that are done. */
+void verbs_queue_retire(struct verbs_queue *queue);
