@@ -302,7 +302,7 @@ bool ke_port_trap(struct port_cpu *cpu, const struct port_trap *trap, struct por
 	if (page_fault && !ke_in_nmi()) {
 		trap_guard_page(trap, &place);
 	}
-	if (trap->kind == PORT_TRAP_FAST_FAIL || ke_in_nmi() ||
+	if (trap->kind == PORT_TRAP_FAST_FAIL || trap->kind == PORT_TRAP_BOUND || ke_in_nmi() ||
 	    (page_fault && place.irql >= DISPATCH_LEVEL) || trap_executes_user(trap)) {
 		trap_fatal(trap, &place);
 	}

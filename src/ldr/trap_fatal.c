@@ -13,7 +13,8 @@
  * memory that can be read, 0xFC for the execution of such memory. Another exception is 0x7E in a
  * system thread. In a thread of a process an access violation is 0x50 (DEF-33), all else 0x1E; 0x1E
  * also at and above DISPATCH_LEVEL, where no thread is to blame.
- * - A stack that is used up is 0x7F with parameter 1 = 8, a double fault; the rest is 0.
+ * - A stack that is used up is 0x7F with parameter 1 = 8, a double fault; #BR in kernel mode is
+ * 0x7F with parameter 1 = 5 (BND-17); the rest is 0.
  * - A fault of the core itself gets the code that a driver's would get, but 0xA instead of 0xD1,
  * and names the DDI and the driver's call.
  */
@@ -217,6 +218,11 @@ _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place 
 
 	if (trap->kind == PORT_TRAP_FAST_FAIL) {
 		fast_fail(trap, place);
+	}
+	if (trap->kind == PORT_TRAP_BOUND) {
+		stop(UNEXPECTED_KERNEL_MODE_TRAP, 5, 0, 0, 0, place,
+		     "a bound exception (#BR or INT 5) in kernel mode, which no callback is "
+		     "offered");
 	}
 	ldr_context_from_regs(&context, &place->regs);
 	context.Rip = place->driver_rip - trap_describe(trap, &record);

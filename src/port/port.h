@@ -264,6 +264,7 @@ enum port_trap_kind {
 	PORT_TRAP_ALIGNMENT,
 	PORT_TRAP_FAST_FAIL,  /* int 0x29; code = ECX */
 	PORT_TRAP_ASSERT,     /* int 0x2c */
+	PORT_TRAP_BOUND,      /* #BR, or int 5, in code of the machine itself */
 	PORT_TRAP_PRIVILEGED, /* an instruction that a process cannot do; text names it */
 };
 

@@ -91,6 +91,12 @@ void ke_dpcs_each(void (*each)(void *, KDPC *), void *context)
 		each(context, left_dpc);
 }
 
+void ke_bound_callbacks_each(void (*each)(void *, const struct ke_registry_entry *), void *context)
+{
+	(void)each;
+	(void)context;
+}
+
 void ke_change_callbacks_each(void (*each)(void *, const struct ke_registry_entry *), void *context)
 {
 	(void)each;

@@ -101,6 +101,9 @@ static void describe_fault(int number, const siginfo_t *info, const struct emula
 	case 3:
 		trap->kind = PORT_TRAP_BREAKPOINT;
 		break;
+	case 5:
+		trap->kind = PORT_TRAP_BOUND;
+		break;
 	case 6:
 		trap->kind = PORT_TRAP_ILLEGAL;
 		break;
@@ -163,7 +166,10 @@ void host_on_trap(int number, siginfo_t *info, void *raw)
 			context->uc_mcontext.gregs[REG_RIP] += report.length;
 		break;
 	case EMULATE_UNSUPPORTED:
-		trap.kind = PORT_TRAP_PRIVILEGED;
+		/* At privilege 0 INT 5 goes through the gate of #BR. */
+		trap.kind = report.class == EMULATE_CLASS_INTERRUPT && report.operand == 5
+				    ? PORT_TRAP_BOUND
+				    : PORT_TRAP_PRIVILEGED;
 		trap.code = report.operand;
 		trap.text = report.what;
 		break;
