@@ -57,6 +57,8 @@ struct ex_pool_block {
 	ULONG tag;
 	bool paged;
 	uint64_t caller;   /* who allocated it */
+	uint32_t addition; /* of a processor at whose start it was allocated, while checked; 0: none
+			    */
 	uint64_t freed_by; /* EX_POOL_FREE: who freed it last; 0: never used */
 };
 enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block);

@@ -62,7 +62,11 @@ struct ex_block {
 	_Atomic uint8_t state;
 	uint8_t tail; /* bytes behind the block are EX_FILL_TAIL and are checked when it is freed */
 	uint64_t size; /* as asked for */
-	uint64_t caller, freed_by;
+	uint64_t caller;
+	union {
+		uint64_t freed_by;         /* freed */
+		struct ke_meaning meaning; /* live, allocated while checked; else 0 */
+	};
 };
 /* Of blocks that others may take or free meanwhile, for reports: each field by itself is whole. */
 #define EX_BLOCK_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)

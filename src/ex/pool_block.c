@@ -17,6 +17,17 @@
 
 #define TAIL_LEAST 8u /* checked bytes behind a small block, when the verifier is on */
 
+/* Checked bytes behind an array for fewer processors than the partition can hold: where the
+ * elements of others would be (PRC-71). As many as make the block a page. */
+static size_t tail_of(const struct ex_request *request, const struct ke_meaning *meaning)
+{
+	if (!meaning->processors)
+		return TAIL_LEAST;
+	size_t element = request->size / meaning->processors;
+	size_t others = element * (ke_processor_maximum - meaning->processors);
+	return others > TAIL_LEAST ? others : TAIL_LEAST;
+}
+
 static _Atomic uint64_t fail_after = UINT64_MAX;
 static struct ex_pool_totals totals; /* under ex_pool_lock */
 
@@ -104,11 +115,25 @@ void ex_pool_account(int64_t blocks, uint64_t bytes)
 	}
 }
 
+/* The memory of who freed it before: after ex_check_recycled has read that. */
+static void set_meaning(struct ex_block *record, const struct ke_meaning *meaning)
+{
+	uint64_t value;
+	memcpy(&value, meaning, sizeof value);
+	EX_BLOCK_SET(record->freed_by, value);
+}
+
 static void *allocate_small(const struct ex_request *request)
 {
 	size_t wanted = request->size;
-	if (vf_on())
-		wanted = wanted + TAIL_LEAST < PAGE_SIZE ? wanted + TAIL_LEAST : PAGE_SIZE;
+	struct ke_meaning meaning = {0};
+	if (vf_on()) {
+		if (request->driver)
+			meaning = ke_meaning_of(wanted);
+		wanted += tail_of(request, &meaning);
+		if (wanted > PAGE_SIZE)
+			wanted = PAGE_SIZE;
+	}
 	unsigned class = ex_class_of(wanted, request->cache_aligned);
 	struct ex_block *record;
 	bool recycled;
@@ -138,6 +163,7 @@ static void *allocate_small(const struct ex_request *request)
 			ex_check_recycled(&place, former_tag);
 		memset(base + request->size, EX_FILL_TAIL, room - request->size);
 	}
+	set_meaning(record, &meaning);
 	if (request->zero)
 		memset(base, 0, request->size);
 	else if (vf_on())
@@ -162,8 +188,13 @@ static void *allocate_large(const struct ex_request *request)
 	memset(base + request->size, EX_FILL_TAIL, room - request->size);
 	if (!request->zero)
 		memset(base, EX_FILL_FRESH, request->size);
-	if (ex_place_find(base, &place))
+	if (ex_place_find(base, &place)) {
+		struct ke_meaning meaning = {0};
+		if (request->driver)
+			meaning = ke_meaning_of(request->size);
 		place.block->tail = true;
+		set_meaning(place.block, &meaning);
+	}
 	return base;
 }
 
@@ -288,6 +319,9 @@ static void describe(const struct ex_place *place, struct ex_pool_block *block)
 	block->paged = place->arena == &ex_arenas[EX_ARENA_PAGED];
 	block->caller = EX_BLOCK_GET(place->block->caller);
 	block->freed_by = EX_BLOCK_GET(place->block->freed_by);
+	struct ke_meaning meaning;
+	memcpy(&meaning, &block->freed_by, sizeof meaning);
+	block->addition = meaning.addition;
 }
 
 enum ex_pool_kind ex_pool_find(const void *address, struct ex_pool_block *block)

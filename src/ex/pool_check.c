@@ -123,6 +123,23 @@ static void check_irql(const struct ex_place *place, uint64_t caller, const char
 		       place->base, tag_text(place->block->tag).text, vf_irql_name(irql), irql);
 }
 
+/* PRC-71: the block has an element for each processor that was there when it was allocated, and an
+ * element of one that came later was written. Where it was allocated is what must change. */
+static bool report_array(const struct ex_place *place, size_t at, const char *ddi)
+{
+	uint32_t processors = place->block->meaning.processors;
+	uint32_t now = atomic_load(&ke_processor_count);
+	uint64_t size = place->block->size;
+	if (!processors || at / (size / processors) >= now)
+		return false;
+	vf_report(VF_ProcessorArray, ddi, place->block->caller, (uint64_t)place->base,
+		  "frees the block %p (tag '%s'), an array for %u processors of %I64u bytes each: "
+		  "the element of processor %u was written (byte %I64u); there are %u now",
+		  place->base, tag_text(place->block->tag).text, processors, size / processors,
+		  (uint32_t)(at / (size / processors)), (uint64_t)at, now);
+	return true;
+}
+
 static void check_tail(const struct ex_place *place, uint64_t caller, const char *ddi)
 {
 	if (!place->block->tail)
@@ -137,6 +154,8 @@ static void check_tail(const struct ex_place *place, uint64_t caller, const char
 	uint64_t parameters[3] = {(uint64_t)place->base, (uint64_t)place->base + i, size};
 	char where[80];
 	vf_address_where(place->block->caller, where, sizeof(where));
+	if (report_array(place, i, ddi))
+		return;
 	vf_report_with(VF_PoolOverrun, ddi, caller, (uint64_t)place->base, parameters,
 		       "frees the block %p (%I64u bytes, tag '%s', allocated at %s): byte %I64u "
 		       "was written (%02x)",

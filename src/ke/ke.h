@@ -120,8 +120,12 @@ struct _KTHREAD {
 	bool system_thread;
 	bool terminating;
 	struct ke_registry_walk *walks; /* newest callback dispatch that it is in (ke/registry.h) */
-	void *callback_depth;           /* NDK: consumer callbacks that run on this thread */
-	uint8_t tail[0x200]; /* stray reads of build-dependent fields stay inside (DEF-49) */
+	/* While checked: the number of processors that this thread asked for last, and how many
+	 * allocations it may still be meant for (PRC-71); the addition whose Start it is told of
+	 * (VER-53). */
+	uint32_t counted_processors, counted_left, change_start;
+	void *callback_depth; /* NDK: consumer callbacks that run on this thread */
+	uint8_t tail[0x200];  /* stray reads of build-dependent fields stay inside (DEF-49) */
 };
 
 static inline PKTHREAD ke_thread(void)
@@ -250,6 +254,14 @@ struct ke_processor *ke_processor_find(USHORT group, UCHAR number); /* 0: none s
 uint32_t ke_group_count(uint32_t count, uint32_t group);
 KAFFINITY ke_group_mask(uint32_t count, uint32_t group);
 uint32_t ke_groups_of(uint32_t count);
+
+/* What a block that the calling thread allocates now may be meant for; IRQL <= DISPATCH_LEVEL,
+ * while checked. */
+struct ke_meaning {
+	uint32_t processors; /* an array with an element for each of so many; 0: not so */
+	uint32_t addition;   /* taken at the start of this addition; 0: not so */
+};
+struct ke_meaning ke_meaning_of(size_t size);
 
 /* ---- IRQL ---- */
 

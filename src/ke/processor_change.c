@@ -24,9 +24,12 @@
  */
 #include "ke/processor_change.h"
 #include "ke/internal.h"
+#include "ke/walk.h"
 
 static struct ke_registry change_callbacks = {.name = "processor change", .family = 3};
 static KEVENT gate;                   /* set: nobody is inside */
+static const void *called;            /* the routine that runs; the gate */
+static uint32_t operations;           /* additions and enumerations so far; the gate */
 static _Atomic(PKTHREAD) gate_holder; /* for its own thread to recognise itself */
 void (*ke_change_object)(struct ke_change_phase *phase);
 
@@ -106,9 +109,14 @@ void ke_change_call(struct ke_change_phase *phase, PPROCESSOR_CALLBACK_FUNCTION 
 	struct ke_call_record record;
 	NTSTATUS before = phase->status;
 	phase->shown = phase->said;
+	PKTHREAD thread = ke_thread();
+	if (phase->said.State == KeProcessorAddStartNotify)
+		thread->change_start = phase->addition;
+	called = (const void *)routine;
 	ke_callout_begin(&record, NULL);
 	routine(context, &phase->shown, &phase->status);
 	ke_callout_end(&record);
+	thread->change_start = 0;
 	KIRQL irql = ke_irql();
 	if (__builtin_expect(irql != PASSIVE_LEVEL, 0)) {
 		vf_callout_irql((const void *)routine, context, PASSIVE_LEVEL, 2);
@@ -181,7 +189,7 @@ static NTSTATUS add(enum ke_add how, PKTHREAD idle, struct ke_added *added)
 {
 	uint32_t index = added->index;
 	struct ke_processor *processor = ke_processors[index];
-	struct ke_change_phase phase = {0};
+	struct ke_change_phase phase = {.addition = ++operations};
 	phase.said.NtNumber = index;
 	phase.said.ProcNumber = ke_processor_number(index);
 	ke_processor_prepare(processor, index);
@@ -204,6 +212,8 @@ static NTSTATUS add(enum ke_add how, PKTHREAD idle, struct ke_added *added)
 		begin_phase(&phase, KeProcessorAddFailureNotify, status);
 		tell_callbacks(&phase, vf_strict_processor_veto ? refuser : NULL);
 		tell_object(&phase);
+		if (vf_on())
+			vf_processor_failed(phase.addition, index);
 	}
 	atomic_store(&ke_processor_joining, KE_NO_PROCESSOR);
 	return status;
@@ -226,7 +236,7 @@ NTSTATUS ke_processor_add(enum ke_add how, PKTHREAD idle, struct ke_added *added
 static bool tell_existing(PPROCESSOR_CALLBACK_FUNCTION routine, void *context)
 {
 	uint32_t count = atomic_load(&ke_processor_count), told;
-	struct ke_change_phase phase = {0};
+	struct ke_change_phase phase = {.addition = ++operations};
 	begin_phase(&phase, KeProcessorAddStartNotify, STATUS_SUCCESS);
 	for (told = 0; told < count; told++) {
 		phase.said.NtNumber = told;
@@ -244,6 +254,8 @@ static bool tell_existing(PPROCESSOR_CALLBACK_FUNCTION routine, void *context)
 		phase.said.ProcNumber = ke_processors[i]->number;
 		ke_change_call(&phase, routine, context);
 	}
+	if (vf_on() && !NT_SUCCESS(status))
+		vf_processor_failed(phase.addition, told);
 	return NT_SUCCESS(status);
 }
 
@@ -251,6 +263,9 @@ static bool refused_inside(const char *ddi, uint64_t caller)
 {
 	if (!inside())
 		return false;
+	/* A jump instead of a call, at the routine's end, hides the caller. */
+	if (!ke_where_driver(caller))
+		caller = (uint64_t)called;
 	vf_report(VF_ChangeInside, ddi, caller, 0,
 		  "%s is called by a callback that is being told of a processor; it has no effect",
 		  ddi);

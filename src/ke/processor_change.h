@@ -29,6 +29,7 @@ struct ke_change_phase {
 	KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT said;
 	KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT shown; /* a copy, made anew for each call */
 	NTSTATUS status;                          /* *OperationStatus; the first error stays */
+	uint32_t addition;                        /* number of the operation, for checks */
 	/* \Callback\ProcessorAdd's own, kept from one phase to the next. */
 	uint64_t clients; /* registrations up to this number were told of the start; 0: none yet */
 	uint64_t refuser; /* the client that set the error; 0: none of them */

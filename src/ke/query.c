@@ -29,6 +29,32 @@ static bool is_known(uint32_t index)
 	return index == atomic_load(&ke_processor_joining) || index < active_count();
 }
 
+#define COUNTED_ALLOCATIONS 8
+
+/* PRC-71: the thread has been told how many processors there are. */
+static __attribute__((noinline)) VOID NTAPI note_counted(uint32_t count)
+{
+	PKTHREAD thread = ke_thread();
+	if (ke_irql() > APC_LEVEL)
+		return;
+	thread->counted_processors = count;
+	thread->counted_left = COUNTED_ALLOCATIONS;
+}
+
+struct ke_meaning ke_meaning_of(size_t size)
+{
+	PKTHREAD thread = ke_thread();
+	struct ke_meaning meaning = {0};
+	if (ke_irql() > APC_LEVEL)
+		return meaning;
+	meaning.addition = thread->change_start;
+	if (thread->counted_left && thread->counted_left-- &&
+	    thread->counted_processors < ke_processor_maximum &&
+	    size % thread->counted_processors == 0)
+		meaning.processors = thread->counted_processors;
+	return meaning;
+}
+
 USHORT ke_legacy_group(void)
 {
 	return vf_strict_group_aware ? (USHORT)(ke_groups_of(active_count()) - 1) : 0;
@@ -50,6 +76,8 @@ ULONG NTAPI KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 	uint32_t count = active_count();
 	if (ActiveProcessors)
 		*ActiveProcessors = ke_group_mask(count, 0);
+	if (vf_on())
+		note_counted(ke_group_count(count, 0));
 	return ke_group_count(count, 0);
 }
 
@@ -58,7 +86,11 @@ ULONG NTAPI KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
 ULONG NTAPI KeQueryActiveProcessorCountEx(USHORT GroupNumber)
 {
 	uint32_t count = active_count();
-	return GroupNumber == ALL_PROCESSOR_GROUPS ? count : ke_group_count(count, GroupNumber);
+	if (GroupNumber != ALL_PROCESSOR_GROUPS)
+		count = ke_group_count(count, GroupNumber);
+	if (vf_on() && count)
+		note_counted(count);
+	return count;
 }
 
 /* The most processors that group 0 can have. Any IRQL. PRC-53. */

@@ -101,6 +101,9 @@ bool vf_unload_owns(const struct vf_unload *unload, const void *address);
 void vf_unload_left(const struct vf_unload *unload, enum vf_rule rule, const void *address,
 		    const void *object, const char *format, ...);
 
+/* All were told that the addition of this number failed (VER-53). PASSIVE_LEVEL. */
+void vf_processor_failed(uint32_t addition, uint32_t processor);
+
 /* Findings so far, for the report at the end. */
 uint32_t vf_finding_count(void);   /* kept in the table */
 uint32_t vf_violation_count(void); /* of all, also those the table had no room for */

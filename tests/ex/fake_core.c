@@ -74,6 +74,15 @@ bool port_pages_accessible(const void *address, bool write)
 /* ---- Ke ---- */
 
 static struct ke_processor processor;
+uint32_t ke_processor_maximum = 1;
+_Atomic uint32_t ke_processor_count = 1;
+
+struct ke_meaning ke_meaning_of(size_t size)
+{
+	(void)size;
+	return (struct ke_meaning){0};
+}
+
 
 static void on_fault(int signal_number, siginfo_t *info, void *context)
 {
