@@ -42,7 +42,7 @@ struct ketch_options {
 	 */
 	const char *const *adapters;
 	uint32_t adapter_count;
-	uint32_t timeout_ms;        /* for the whole run; 0: none */
+	uint32_t timeout_ms; /* for the whole run; 0: none */
 };
 
 enum ketch_outcome {
@@ -113,6 +113,48 @@ enum ketch_outcome ketch_processor_add(enum ketch_add how, struct ketch_added *a
 /* The same from another thread of the program, while the first one does other things; leaves
  * ketch_message alone. Not interrupted by ketch_interrupt. */
 enum ketch_outcome ketch_processor_add_aside(enum ketch_add how, struct ketch_added *added);
+
+/* ---- User programs ---- */
+
+/*
+ * Start a program of the host (i386 or x86-64 ELF) as a user process of the machine: arguments[0]
+ * is its file, NULL ends them; they must stay. *index is for ketch_user and ketch_user_wait.
+ * KETCH_REFUSED: it cannot be started; ketch_message says why.
+ */
+enum ketch_outcome ketch_user_start(const char *const *arguments, uint32_t *index);
+/* Wait until that program has ended; UINT32_MAX: until all have, and all that they made. */
+enum ketch_outcome ketch_user_wait(uint32_t index);
+/* End all, as SIGKILL does. Does not wait. */
+enum ketch_outcome ketch_user_kill(void);
+
+enum ketch_user_state {
+	KETCH_USER_RUNNING,
+	KETCH_USER_EXITED, /* with `code` */
+	KETCH_USER_KILLED, /* by signal `code` */
+	KETCH_USER_FAILED, /* it could not be started */
+};
+
+struct ketch_user {
+	const char *name;
+	uint32_t pid;
+	enum ketch_user_state state;
+	int code;
+	uint32_t status; /* of its process object */
+	bool child;   /* a program made it; such are told only when one of the next three is set */
+	bool refused; /* a driver's process notify routine refused it */
+	bool bound_error;   /* a bound callback ended it (BoundExceptionError) */
+	bool bound_fatal;   /* it died of a bound exception that no callback handled */
+	uint64_t handled;   /* bound exceptions after which it went on */
+	uint64_t delivered; /* bound exceptions that became its own SIGSEGV */
+	uint64_t address;   /* of the last that was not handled */
+	const char *file,
+		*path; /* what lies there: file without and with its folder; "": nothing */
+	uint64_t offset, linked; /* from the file's first mapping; in the file's own terms */
+};
+/* The programs, in the order of their start, and what is to be told of processes that they made. */
+bool ketch_user(uint32_t index, struct ketch_user *user);
+
+/* ---- IOCTLs ---- */
 
 /* Open \\.\NAME, send one IOCTL (buffered, direct or neither), close. */
 enum ketch_outcome ketch_ioctl(const char *device, uint32_t code, const void *in, size_t in_size,

@@ -240,6 +240,7 @@
 #define STATUS_IO_PRIVILEGE_FAILED                                     ((NTSTATUS)0xC0000137)
 #define STATUS_ORDINAL_NOT_FOUND                                       ((NTSTATUS)0xC0000138)
 #define STATUS_ENTRYPOINT_NOT_FOUND                                    ((NTSTATUS)0xC0000139)
+#define STATUS_CONTROL_C_EXIT                                          ((NTSTATUS)0xC000013A)
 #define STATUS_LOCAL_DISCONNECT                                        ((NTSTATUS)0xC000013B)
 #define STATUS_REMOTE_DISCONNECT                                       ((NTSTATUS)0xC000013C)
 #define STATUS_LINK_FAILED                                             ((NTSTATUS)0xC000013E)

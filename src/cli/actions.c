@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* actions.c: the words after the driver: nmi[:P|:all][xN], add[:fail][xN], ioctl:DEVICE,CODE[,HEX],
- * wait:MS, unload. */
+ * wait:MS, user[&]:PROGRAM[,ARG...], unload. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli.h"
@@ -116,8 +116,8 @@ bool action_parse(const char *text, struct action *action, const char **why)
 	uint64_t ms;
 	memset(action, 0, sizeof *action);
 	action->text = text;
-	*why = "actions are nmi[:P|:all][xN], add[:fail][xN], ioctl:DEVICE,CODE[,HEX], wait:MS and "
-	       "unload";
+	*why = "actions are nmi[:P|:all][xN], add[:fail][xN], ioctl:DEVICE,CODE[,HEX], wait:MS, "
+	       "user[&]:PROGRAM[,ARG...] and unload";
 	if (!strncmp(text, "nmi", 3))
 		return parse_nmi(text + 3, action, why);
 	if (!strncmp(text, "add", 3))
@@ -131,6 +131,12 @@ bool action_parse(const char *text, struct action *action, const char **why)
 			return false;
 		action->ms = (uint32_t)ms;
 		return true;
+	}
+	if (!strncmp(text, "user:", 5) || !strncmp(text, "user&:", 6)) {
+		*why = "a user program is user:PROGRAM[,ARG...], or user&:... for one that is not "
+		       "waited for";
+		action->background = text[4] == '&';
+		return user_parse(strchr(text, ':') + 1, action);
 	}
 	action->kind = ACTION_UNLOAD;
 	return !strcmp(text, "unload");

@@ -43,12 +43,14 @@ const char *escaped(const char *text);
  * image files lie. */
 void symbol_add_image(const char *name, const char *path);
 const char *symbol_of(uint64_t address);
+/* The same for an address of an ELF file, in the file's own terms. */
+const char *symbol_of_file(const char *path, uint64_t linked);
 /* The same for an address that is either a routine's or lies behind a call: then the line of the
  * call. */
 const char *symbol_of_call(uint64_t address);
 
 /* actions.c */
-enum action_kind { ACTION_NMI, ACTION_ADD, ACTION_IOCTL, ACTION_WAIT, ACTION_UNLOAD };
+enum action_kind { ACTION_NMI, ACTION_ADD, ACTION_IOCTL, ACTION_WAIT, ACTION_UNLOAD, ACTION_USER };
 #define ACTION_ALL_PROCESSORS UINT32_MAX
 
 struct action {
@@ -62,9 +64,21 @@ struct action {
 	uint32_t code;
 	uint8_t *input;
 	size_t input_size;
+	const char **arguments; /* USER; NULL-terminated */
+	bool background;
 };
 /* False: `text` is not an action; *why says what is wrong with it. */
 bool action_parse(const char *text, struct action *action, const char **why);
+
+/* user.c: `user:` and `user&:` from behind the colon; false: no memory or no name. Whether a file
+ * can be a user program; *why says what is wrong with it. What became of the programs, on standard
+ * error. */
+bool user_parse(const char *text, struct action *action);
+bool user_usable(const char *path, const char **why);
+struct run;
+bool user_action(struct run *run, const struct action *action);
+bool user_wait_all(struct run *run);
+void user_report(void);
 
 /* options.c: the words of `ketch run`. Returns 0, or EXIT_USAGE after a message. */
 struct run;
@@ -107,6 +121,11 @@ struct run {
 	double seconds;
 	int exit_status;
 };
+
+/* run.c. False: stop here; outcome, status and stage tell why. */
+bool run_step(struct run *run, const char *stage, enum ketch_outcome outcome, uint32_t status);
+/* Why the last step was refused, in words; shown in the report. */
+void run_explain(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* report.c: print the outcome to standard error; write --json. Sets run->exit_status. */
 void report_text(struct run *run);

@@ -212,6 +212,12 @@ static int check_options(struct run *run)
 		return usage_error("--expect-rule=%s: there is no such rule, by name or number "
 				   "(docs/rules.md has all)",
 				   escaped(run->expect_rule));
+	for (size_t i = 0; i < run->action_count; i++) {
+		const struct action *action = &run->actions[i];
+		const char *why;
+		if (action->kind == ACTION_USER && !user_usable(action->arguments[0], &why))
+			return usage_error("%s: %s", escaped(action->text), why);
+	}
 	/* Better now than after a long run. */
 	if (run->json) {
 		int file = open(run->json, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);

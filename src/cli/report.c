@@ -253,6 +253,7 @@ static void print_summary(const struct run *run)
 void report_text(struct run *run)
 {
 	print_nmis(run);
+	user_report();
 	print_findings();
 	switch (run->outcome) {
 	case KETCH_BUGCHECK:

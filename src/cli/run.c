@@ -37,8 +37,7 @@ static void on_interrupt(int number)
 	ketch_interrupt();
 }
 
-/* False: stop here; outcome, status and stage tell why. */
-static bool step(struct run *run, const char *stage, enum ketch_outcome outcome, uint32_t status)
+bool run_step(struct run *run, const char *stage, enum ketch_outcome outcome, uint32_t status)
 {
 	if (outcome == KETCH_OK)
 		return true;
@@ -49,8 +48,7 @@ static bool step(struct run *run, const char *stage, enum ketch_outcome outcome,
 	return false;
 }
 
-/* Why the last step was refused, in words; shown in the report. */
-static void explain(struct run *run, const char *format, ...)
+void run_explain(struct run *run, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
@@ -93,9 +91,9 @@ static bool load(struct run *run, const char *path)
 	void *image = file_read(path, &size);
 	run->subject = file_name(path);
 	if (!image) {
-		explain(run, "ketch: %s: cannot be read: %s", escaped(path), strerror(errno));
+		run_explain(run, "ketch: %s: cannot be read: %s", escaped(path), strerror(errno));
 		run->unusable = true;
-		return step(run, "load", KETCH_REFUSED, STATUS_OBJECT_NAME_NOT_FOUND);
+		return run_step(run, "load", KETCH_REFUSED, STATUS_OBJECT_NAME_NOT_FOUND);
 	}
 	symbol_add_image(file_name(path), path);
 	enum ketch_outcome outcome = ketch_driver_load(file_name(path), image, size, &status);
@@ -103,13 +101,13 @@ static bool load(struct run *run, const char *path)
 		free(image);
 	/* The loader says why in words; DriverEntry has only a status. */
 	if (outcome == KETCH_REFUSED && *ketch_message()) {
-		explain(run, "%s", ketch_message());
+		run_explain(run, "%s", ketch_message());
 		run->unusable = true;
 	}
 	/* After Ctrl-C it may still come: unloading waits for its DriverEntry. */
 	if (outcome == KETCH_OK || outcome == KETCH_INTERRUPTED)
 		run->loaded[run->loaded_count++] = path;
-	return step(run, "load", outcome, status);
+	return run_step(run, "load", outcome, status);
 }
 
 static bool nmi_once(struct run *run, uint32_t processor)
@@ -117,15 +115,15 @@ static bool nmi_once(struct run *run, uint32_t processor)
 	struct ketch_nmi nmi;
 	enum ketch_outcome outcome = ketch_nmi(processor, &nmi);
 	if (outcome == KETCH_REFUSED) {
-		explain(run, "ketch: nmi:%u: %s", processor, ketch_message());
+		run_explain(run, "ketch: nmi:%u: %s", processor, ketch_message());
 		run->unusable = true;
-		return step(run, "nmi", outcome, 0);
+		return run_step(run, "nmi", outcome, 0);
 	}
 	if (outcome == KETCH_OK && nmi.delivered && processor < 64) {
 		run->last_nmi[processor] = nmi;
 		run->nmi_count[processor]++;
 	}
-	return step(run, "nmi", outcome, 0);
+	return run_step(run, "nmi", outcome, 0);
 }
 
 static bool nmi_action(struct run *run, const struct action *action)
@@ -152,14 +150,14 @@ static bool add_action(struct run *run, const struct action *action)
 		run->added += outcome == KETCH_OK && !added.status;
 		run->subject = file_name(run->drivers[0]);
 		if (outcome == KETCH_REFUSED && added.vetoed) {
-			explain(run, "ketch: %s: a driver refused processor %u with 0x%08x %s",
-				action->text, added.processor, added.status,
-				status_name(added.status));
+			run_explain(run, "ketch: %s: a driver refused processor %u with 0x%08x %s",
+				    action->text, added.processor, added.status,
+				    status_name(added.status));
 		} else if (outcome == KETCH_REFUSED) {
-			explain(run, "ketch: %s: %s", action->text, ketch_message());
+			run_explain(run, "ketch: %s: %s", action->text, ketch_message());
 			run->unusable = true;
 		}
-		if (!step(run, action->text, outcome, added.status))
+		if (!run_step(run, action->text, outcome, added.status))
 			return false;
 	}
 	return true;
@@ -183,7 +181,7 @@ static bool ioctl_action(struct run *run, const struct action *action)
 		putchar('\n');
 		fflush(stdout);
 	}
-	return step(run, action->text, outcome, status);
+	return run_step(run, action->text, outcome, status);
 }
 
 /* Newest first. A driver without DriverUnload cannot be unloaded (PLT-59), which is its right: it
@@ -191,6 +189,8 @@ static bool ioctl_action(struct run *run, const struct action *action)
 static bool unload_all(struct run *run)
 {
 	bool interrupted = false;
+	if (!user_wait_all(run))
+		return false;
 	while (run->loaded_count) {
 		const char *name = file_name(run->loaded[run->loaded_count - 1]);
 		uint32_t status = 0;
@@ -213,13 +213,13 @@ static bool unload_all(struct run *run)
 			continue;
 		}
 		if (outcome == KETCH_REFUSED)
-			explain(run, "ketch: %s: it cannot be unloaded: %s (0x%08x %s)",
-				escaped(name), ketch_message(), status, status_name(status));
-		if (!step(run, "unload", outcome, status))
+			run_explain(run, "ketch: %s: it cannot be unloaded: %s (0x%08x %s)",
+				    escaped(name), ketch_message(), status, status_name(status));
+		if (!run_step(run, "unload", outcome, status))
 			return false;
 		run->unloaded = true;
 	}
-	return !interrupted || step(run, "unload", KETCH_INTERRUPTED, 0);
+	return !interrupted || run_step(run, "unload", KETCH_INTERRUPTED, 0);
 }
 
 static bool act(struct run *run)
@@ -238,7 +238,10 @@ static bool act(struct run *run)
 			ok = ioctl_action(run, action);
 			break;
 		case ACTION_WAIT:
-			ok = step(run, "wait", ketch_wait(action->ms), 0);
+			ok = run_step(run, "wait", ketch_wait(action->ms), 0);
+			break;
+		case ACTION_USER:
+			ok = user_action(run, action);
 			break;
 		case ACTION_UNLOAD:
 			ok = unload_all(run);

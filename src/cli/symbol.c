@@ -79,13 +79,11 @@ struct symbol {
 	char outermost[256];            /* and the one that the code belongs to */
 };
 
-/* What the symbolizer knows about an address in a driver; false: nothing. */
-static bool ask(uint64_t address, struct symbol *symbol)
+/* What the symbolizer knows about an address in a file; false: nothing. */
+static bool ask_file(const char *path, uint64_t offset, struct symbol *symbol)
 {
 	char line[512];
-	const char *name, *path;
-	uint64_t offset;
-	if (failed || !ketch_image_of(address, &name, &offset) || !(path = path_of(name)))
+	if (failed)
 		return false;
 	if (!questions && !start()) {
 		failed = true;
@@ -109,6 +107,15 @@ static bool ask(uint64_t address, struct symbol *symbol)
 			strcpy(symbol->function, symbol->outermost);
 	}
 	return !failed && strcmp(symbol->function, "??") != 0;
+}
+
+/* The same for an address in a driver. */
+static bool ask(uint64_t address, struct symbol *symbol)
+{
+	const char *name, *path;
+	uint64_t offset;
+	return ketch_image_of(address, &name, &offset) && (path = path_of(name)) &&
+	       ask_file(path, offset, symbol);
 }
 
 /* ` (function, file.c:12)`, or ` (inlined in function, file.c:12)`; the file without its folder. */
@@ -137,6 +144,14 @@ const char *symbol_of(uint64_t address)
 {
 	struct symbol here;
 	return ask(address, &here) ? describe(&here) : "";
+}
+
+const char *symbol_of_file(const char *path, uint64_t linked)
+{
+	struct symbol here;
+	return !strchr(path, '"') && !strchr(path, '\n') && ask_file(path, linked, &here)
+		       ? describe(&here)
+		       : "";
 }
 
 const char *symbol_of_call(uint64_t address)

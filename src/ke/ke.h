@@ -116,6 +116,7 @@ struct _KTHREAD {
 	struct ldr_image *image; /* the driver it belongs to, 0 for our own */
 	NTSTATUS exit_status;
 	CLIENT_ID client_id;
+	PKPROCESS owner; /* the process that it is a thread of; referenced (Process: attached to) */
 	bool interrupts_off; /* cli, while it does not run */
 	bool system_thread;
 	bool terminating;

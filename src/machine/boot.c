@@ -72,7 +72,7 @@ static void boot(void *processor)
 		refuse("objects and the loader", status);
 		ke_idle(self);
 	}
-	self->idle->Process = ps_system_process;
+	self->idle->Process = self->idle->owner = ps_system_process;
 	ke_processor_activate(self);
 	for (uint32_t i = 1; i < machine_options.processors; i++) {
 		PKTHREAD idle;

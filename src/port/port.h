@@ -427,12 +427,11 @@ enum port_user_resume {
 
 struct port_user_start {
 	const char *const *arguments; /* NULL-terminated; [0] names the file, relative to the cwd */
-	int error;                    /* errno of the host, and in words what failed */
-	const char *what;
+	char what[160];               /* in words, what failed */
 };
 /*
  * Start a program, traced by the calling host thread, stopped before its first instruction. 0: it
- * cannot be started (start->error). No baton.
+ * cannot be started (start->what). No baton.
  */
 struct port_user *port_user_spawn(struct port_user_start *start, struct port_process **process);
 /* Take over a user thread that PORT_USER_CHILD announced. False: it ended meanwhile. No baton. */

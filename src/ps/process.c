@@ -47,6 +47,13 @@ static void process_destroy(void *body)
 	ps_id_remove(process->UniqueProcessId);
 	if (process->address_space)
 		ps_space_free(process->address_space);
+	ps_user_free(process);
+}
+
+PKPROCESS ps_process_next(PKPROCESS process)
+{
+	LIST_ENTRY *entry = process ? process->ActiveProcessLinks.Flink : active.Flink;
+	return entry == &active ? 0 : CONTAINING_RECORD(entry, KPROCESS, ActiveProcessLinks);
 }
 
 NTSTATUS ps_process_create(const char *image_name, PKPROCESS parent, PKPROCESS *result)
@@ -87,7 +94,7 @@ NTSTATUS ps_start(void)
 	return ps_thread_create(0, ob_reaper, 0, 0);
 }
 
-void ps_process_started(PKPROCESS process, PCUNICODE_STRING image, PCUNICODE_STRING command)
+NTSTATUS ps_process_started(PKPROCESS process, PCUNICODE_STRING image, PCUNICODE_STRING command)
 {
 	PS_CREATE_NOTIFY_INFO info = {.Size = sizeof(info)};
 	info.ParentProcessId = process->parent_id;
@@ -96,14 +103,20 @@ void ps_process_started(PKPROCESS process, PCUNICODE_STRING image, PCUNICODE_STR
 	info.CommandLine = command;
 	info.FileOpenNameAvailable = 1;
 	ps_notify_process(process, &info);
+	return info.CreationStatus;
 }
 
-void ps_process_ended(PKPROCESS process, NTSTATUS status)
+void ps_process_ending(PKPROCESS process, NTSTATUS status)
 {
 	process->exit_status = status;
 	ps_notify_process(process, 0);
 	ExWaitForRundownProtectionRelease(&process->exit_protection);
+}
+
+void ps_process_ended(PKPROCESS process, NTSTATUS status)
+{
 	KIRQL old = ke_dispatcher_lock();
+	process->exit_status = status;
 	process->Header.SignalState = 1;
 	ke_object_signal(&process->Header, 0);
 	ke_dispatcher_unlock(old);

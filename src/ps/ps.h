@@ -28,6 +28,7 @@ struct _KPROCESS {
 	NTSTATUS exit_status;
 	EX_RUNDOWN_REF exit_protection; /* PsAcquireProcessExitSynchronization */
 	struct mm_space *address_space; /* of a user process (mm/user.h); 0: the system's */
+	struct ps_user *user;           /* of a user process (ps/user.c) */
 	uint8_t tail[0x100];
 };
 
@@ -67,6 +68,8 @@ NTSTATUS ps_thread_create(struct ldr_image *owner, void (*start)(void *), void *
 			  PKTHREAD *thread);
 /* End the calling thread; all frames are abandoned. */
 _Noreturn void ps_thread_exit(NTSTATUS status);
+/* Its first half, for a thread that goes on for a while without drivers: they are told now. */
+void ps_thread_ending(void);
 
 /* Called once in every ending thread, at PASSIVE_LEVEL, before it is signalled (io: its pending
  * IRPs). */
@@ -78,9 +81,12 @@ extern void (*ps_space_free)(struct mm_space *space);
 
 /* A process object without threads; one reference, the caller's. */
 NTSTATUS ps_process_create(const char *image_name, PKPROCESS parent, PKPROCESS *process);
-/* It is ready (notify routines), it has ended (notify routines, exit synchronization, signal).
- * PASSIVE_LEVEL. */
-void ps_process_started(PKPROCESS process, PCUNICODE_STRING image, PCUNICODE_STRING command);
+/*
+ * It is ready (notify routines; their refusal is the result), it is about to end (notify routines,
+ * exit synchronization; its memory is still there), it has ended (signal). PASSIVE_LEVEL.
+ */
+NTSTATUS ps_process_started(PKPROCESS process, PCUNICODE_STRING image, PCUNICODE_STRING command);
+void ps_process_ending(PKPROCESS process, NTSTATUS status);
 void ps_process_ended(PKPROCESS process, NTSTATUS status);
 
 /* An image was mapped: call the load-image routines. `process` 0: a driver. PASSIVE_LEVEL, before

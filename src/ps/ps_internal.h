@@ -32,3 +32,14 @@ enum ps_notify_kind {
 
 void ps_notify_thread(PKTHREAD thread, BOOLEAN create);
 void ps_notify_process(PKPROCESS process, PS_CREATE_NOTIFY_INFO *info);
+
+/*
+ * A thread of a user process, not ready yet: start(context) will run in it. Nobody is told. On
+ * success the caller has a reference.
+ */
+NTSTATUS ps_thread_prepare(PKPROCESS process, void (*start)(void *), void *context,
+			   PKTHREAD *thread);
+/* The active process after `process` (0: the first); 0: no more. Under ps_lock. */
+PKPROCESS ps_process_next(PKPROCESS process);
+/* The process object dies (user.c). */
+void ps_user_free(PKPROCESS process);

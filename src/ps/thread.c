@@ -48,29 +48,35 @@ static void thread_destroy(void *body)
 	PKTHREAD thread = body;
 	list_remove(thread);
 	ps_id_remove(thread->client_id.UniqueThread);
-	ob_dereference(ps_system_process);
+	ob_dereference(thread->owner);
 }
 
-NTSTATUS ps_thread_allocate(PKTHREAD *result)
+static NTSTATUS allocate(PKPROCESS process, PKTHREAD *result)
 {
 	PKTHREAD thread;
 	NTSTATUS status = ob_create(&ps_thread_type, sizeof(*thread), (void **)&thread);
 	if (!NT_SUCCESS(status))
 		return status;
 	thread->client_id.UniqueThread = ps_id_create(thread);
-	thread->client_id.UniqueProcess = ps_system_process->UniqueProcessId;
-	thread->Process = ps_system_process;
-	thread->system_thread = true;
-	ob_reference(ps_system_process);
+	thread->client_id.UniqueProcess = process->UniqueProcessId;
+	thread->Process = thread->owner = process;
+	thread->system_thread = process == ps_system_process;
+	thread->PreviousMode = thread->system_thread ? KernelMode : UserMode;
+	ob_reference(process);
 	if (!thread->client_id.UniqueThread) {
 		ob_dereference(thread);
 		return STATUS_INSUFFICIENT_RESOURCES;
 	}
 	KIRQL old = ke_lock_raise(&ps_lock);
-	InsertTailList(&ps_system_process->ThreadListHead, &thread->ThreadListEntry);
+	InsertTailList(&process->ThreadListHead, &thread->ThreadListEntry);
 	ke_lock_lower(&ps_lock, old);
 	*result = thread;
 	return STATUS_SUCCESS;
+}
+
+NTSTATUS ps_thread_allocate(PKTHREAD *result)
+{
+	return allocate(ps_system_process, result);
 }
 
 /* On a processor, after the thread has left its stack for good. */
@@ -84,13 +90,11 @@ void ps_threads_initialize(void)
 	ke_thread_gone = gone;
 }
 
-/* A thread that will run start(context); `address`: the driver's routine. On success the caller has
- * a reference. */
-static NTSTATUS create(struct ldr_image *owner, void (*start)(void *), void *context,
-		       const void *address, PKTHREAD *result)
+NTSTATUS ps_thread_prepare(PKPROCESS process, void (*start)(void *), void *context,
+			   PKTHREAD *result)
 {
 	PKTHREAD thread;
-	NTSTATUS status = ps_thread_allocate(&thread);
+	NTSTATUS status = allocate(process, &thread);
 	if (!NT_SUCCESS(status))
 		return status;
 	status = ke_thread_initialize(thread, start, context);
@@ -98,12 +102,25 @@ static NTSTATUS create(struct ldr_image *owner, void (*start)(void *), void *con
 		ob_dereference(thread);
 		return status;
 	}
+	ob_reference(thread); /* its own, until it is gone */
+	*result = thread;
+	return STATUS_SUCCESS;
+}
+
+/* A thread that will run start(context); `address`: the driver's routine. On success the caller has
+ * a reference. */
+static NTSTATUS create(struct ldr_image *owner, void (*start)(void *), void *context,
+		       const void *address, PKTHREAD *result)
+{
+	PKTHREAD thread;
+	NTSTATUS status = ps_thread_prepare(ps_system_process, start, context, &thread);
+	if (!NT_SUCCESS(status))
+		return status;
 	thread->image = owner;
 	if (address) {
 		thread->StartAddress = (void *)(uintptr_t)address;
 		thread->kernel_apc_disable = -1; /* PLT-41 */
 	}
-	ob_reference(thread); /* its own, until it is gone */
 	ps_notify_thread(thread, TRUE);
 	*result = thread;
 	return STATUS_SUCCESS;
@@ -148,15 +165,22 @@ static void check_end(PKTHREAD thread)
 	}
 }
 
+void ps_thread_ending(void)
+{
+	PKTHREAD thread = ke_thread();
+	thread->terminating = true;
+	ps_notify_thread(thread, FALSE);
+	if (ps_thread_rundown)
+		ps_thread_rundown(thread);
+}
+
 void ps_thread_exit(NTSTATUS status)
 {
 	PKTHREAD thread = ke_thread();
 	thread->records = 0; /* frames of drivers that called us are abandoned */
 	check_end(thread);
-	thread->terminating = true;
-	ps_notify_thread(thread, FALSE);
-	if (ps_thread_rundown)
-		ps_thread_rundown(thread);
+	if (!thread->terminating)
+		ps_thread_ending();
 	/* From here on it runs no driver's code: it no longer counts as its image's. */
 	list_remove(thread);
 	ke_thread_exit(status);
@@ -291,9 +315,10 @@ HANDLE NTAPI PsGetThreadProcessId(PETHREAD Thread)
 	return ps_kthread(Thread)->client_id.UniqueProcess;
 }
 
+/* The process that it is a thread of, wherever it is attached. */
 PEPROCESS NTAPI PsGetThreadProcess(PETHREAD Thread)
 {
-	return (PEPROCESS)ps_kthread(Thread)->Process;
+	return (PEPROCESS)ps_kthread(Thread)->owner;
 }
 
 /* A thread without user mode (DEF-277). Any IRQL. */

@@ -12,6 +12,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -61,8 +62,7 @@ static _Noreturn void become(const struct port_user_start *start, const struct p
 
 static bool refuse(struct port_user_start *start, int error, const char *what)
 {
-	start->error = error;
-	start->what = what;
+	snprintf(start->what, sizeof start->what, "%s: %s", what, strerror(error));
 	return false;
 }
 

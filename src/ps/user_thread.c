@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * user_thread.c: the kernel threads of user threads.
+ *
+ * A user thread is run by a kernel thread whose host thread traces it (port.h). It is a loop: leave
+ * the kernel, let the user thread run, come back with what happened. Contexts: PASSIVE_LEVEL on a
+ * baton, except between ke_thread_user_leave and ke_thread_user_enter, where nothing of the core
+ * may be touched. No locks.
+ *
+ * A thread that ends is held by its tracer until drivers have heard of it (PORT_USER_EXITING), so
+ * that its memory is there as long as kernel code runs in its context; so is one that another
+ * thread's exit, exec or a signal ends while it is in a callback.
+ */
+#include "ex/ex.h"
+#include "ke/machine.h"
+#include "mm/user.h"
+#include "ps/ps_internal.h"
+#include "ps/user.h"
+
+struct user_thread {
+	struct ps_user *user;
+	struct port_user *port;
+	const char *const *arguments; /* of a program that is to be started */
+};
+
+static void child_made(struct user_thread *t, const struct port_user_event *event);
+
+/* ---- The end ---- */
+
+static void ending(struct user_thread *t)
+{
+	if (ke_thread()->terminating)
+		return;
+	ps_thread_ending();
+	if (atomic_fetch_sub(&t->user->living, 1) == 1)
+		ps_user_ending(t->user);
+}
+
+static _Noreturn void gone(struct user_thread *t)
+{
+	struct ps_user *user = t->user;
+	NTSTATUS status = user->status;
+	ending(t);
+	if (t->port)
+		port_user_release(t->port);
+	ex_free(t);
+	if (atomic_fetch_sub(&user->threads, 1) == 1)
+		ps_user_ended(user);
+	ps_thread_exit(status);
+}
+
+/* ---- Running ---- */
+
+static enum port_user_resume bound(struct user_thread *t)
+{
+	struct ps_program *program = t->user->program;
+	program->address = port_user_regs(t->port)->general.rip;
+	atomic_fetch_add(&program->delivered, 1);
+	return PORT_USER_DELIVER;
+}
+
+static void run(struct user_thread *t)
+{
+	PKTHREAD self = ke_thread();
+	struct ps_user *user = t->user;
+	enum port_user_resume resume = PORT_USER_CONTINUE;
+	for (;;) {
+		struct port_user_event event;
+		if (user->process->address_space)
+			mm_space_flush(user->process->address_space);
+		ke_thread_user_leave();
+		if (resume == PORT_USER_DELIVER)
+			port_process_locate(user->port, user->program->address,
+					    &user->program->place);
+		port_user_run(t->port, resume, &event);
+		ke_thread_user_enter(self);
+		resume = PORT_USER_CONTINUE;
+		switch (event.kind) {
+		case PORT_USER_BOUND:
+			resume = bound(t);
+			break;
+		case PORT_USER_CHILD:
+			child_made(t, &event);
+			break;
+		case PORT_USER_EXEC:
+			ps_user_exec(user);
+			break;
+		case PORT_USER_EXITING:
+			user->program->bound_fatal |= event.by_fault;
+			ps_user_status(user, event.killed, event.code, false);
+			ending(t);
+			break;
+		case PORT_USER_ENDED:
+			if (event.status_valid)
+				ps_user_status(user, event.killed, event.code, true);
+			return;
+		}
+	}
+}
+
+/* ---- Beginnings ---- */
+
+/* The first thread of a program. */
+static void spawned(void *context)
+{
+	struct user_thread *t = context;
+	struct ps_user *user = t->user;
+	struct port_user_start start = {.arguments = t->arguments};
+	struct port_process *process;
+	PKTHREAD self = ke_thread();
+
+	ke_thread_user_leave();
+	t->port = port_user_spawn(&start, &process);
+	ke_thread_user_enter(self);
+	if (!t->port) {
+		self->terminating = true; /* nobody was told of it */
+		ex_free(t);
+		ps_user_failed(user, start.what);
+		ps_thread_exit(STATUS_UNSUCCESSFUL);
+	}
+	bool room = ps_user_attach(user, process);
+	ps_user_tell_process(user, t->arguments);
+	/* From here on the arguments are the caller's again. */
+	atomic_store(&user->program->state, PS_PROGRAM_RUNNING);
+	ke_host_signal();
+	ps_notify_thread(self, TRUE);
+	ps_user_tell_image(user);
+	if (!room)
+		port_process_kill(process);
+	run(t);
+	gone(t);
+}
+
+/* Any other: its parent's tracer has let go of it. */
+static void adopted(void *context)
+{
+	struct user_thread *t = context;
+	PKTHREAD self = ke_thread();
+	ke_thread_user_leave();
+	bool alive = port_user_adopt(t->port);
+	ke_thread_user_enter(self);
+	if (alive)
+		run(t);
+	gone(t);
+}
+
+/* Tells drivers, unless the thread is the program's first: that does so itself. */
+NTSTATUS ps_user_thread_start(struct ps_user *user, const char *const *arguments,
+			      struct port_user *port)
+{
+	struct user_thread *t = ex_allocate(sizeof(*t), 'tUsP', NonPagedPoolNx);
+	PKTHREAD thread;
+	if (!t)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	*t = (struct user_thread){.user = user, .port = port, .arguments = arguments};
+	NTSTATUS status = ps_thread_prepare(user->process, port ? adopted : spawned, t, &thread);
+	if (!NT_SUCCESS(status)) {
+		ex_free(t);
+		return status;
+	}
+	atomic_fetch_add(&user->threads, 1);
+	atomic_fetch_add(&user->living, 1);
+	if (port)
+		ps_notify_thread(thread, TRUE);
+	ke_thread_ready(thread);
+	ob_dereference(thread);
+	return STATUS_SUCCESS;
+}
+
+/* A process that a program made. */
+static NTSTATUS process_made(struct user_thread *t, const struct port_user_event *event,
+			     struct ps_user **result)
+{
+	struct ps_user *user;
+	const char *name = port_process_image(event->child_process);
+	NTSTATUS status = ps_user_create(name, t->user->process, &user);
+	if (!NT_SUCCESS(status)) {
+		port_process_release(event->child_process);
+		return status;
+	}
+	if (!ps_user_attach(user, event->child_process)) {
+		ps_user_failed(user, "no memory");
+		return STATUS_INSUFFICIENT_RESOURCES;
+	}
+	atomic_store(&user->program->state, PS_PROGRAM_RUNNING);
+	ps_user_tell_process(user, 0);
+	*result = user;
+	return STATUS_SUCCESS;
+}
+
+static void child_made(struct user_thread *t, const struct port_user_event *event)
+{
+	PKTHREAD self = ke_thread();
+	struct ps_user *user = t->user;
+	NTSTATUS status = STATUS_SUCCESS;
+	if (!event->same_process)
+		status = process_made(t, event, &user);
+	if (NT_SUCCESS(status)) {
+		status = ps_user_thread_start(user, 0, event->child);
+		if (NT_SUCCESS(status))
+			return;
+		if (!event->same_process)
+			ps_user_failed(user, "no thread");
+	}
+	ke_thread_user_leave();
+	port_user_abandon(event->child);
+	ke_thread_user_enter(self);
+}
