@@ -104,6 +104,13 @@ bool ex_live_remove(enum ex_live_kind kind, const void *object);
 size_t ex_live_each(enum ex_live_kind kind, const void *base, size_t size, bool remove,
 		    void (*each)(void *context, const struct ex_live *live), void *context);
 
+/*
+ * Verifier on: a block of pool is freed, or (`unlock`) the pages of the MDL at `memory` are
+ * unlocked. Whoever works with such memory sets it at boot (NDK's regions); IRQL <= DISPATCH_LEVEL.
+ */
+extern void (*ex_memory_watch)(const void *memory, size_t size, bool unlock, const char *ddi,
+			       uint64_t caller);
+
 /* ---- Work items: threads of the system that run routines at PASSIVE_LEVEL ---- */
 
 /*

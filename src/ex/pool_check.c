@@ -176,12 +176,18 @@ static void check_tag(const struct ex_place *place, ULONG tag, uint64_t caller, 
 		ke_bugcheck(BAD_POOL_CALLER, BAD_POOL_TAG, (uint64_t)place->base, own, tag, NULL);
 }
 
+void (*ex_memory_watch)(const void *memory, size_t size, bool unlock, const char *ddi,
+			uint64_t caller);
+
 void ex_check_free(const struct ex_place *place, ULONG tag, uint64_t caller, const char *ddi)
 {
 	if (vf_on()) {
 		check_irql(place, caller, ddi);
 		check_tail(place, caller, ddi);
 		ex_check_contents(place, caller, ddi);
+		if (ex_memory_watch)
+			ex_memory_watch(place->base, (size_t)EX_BLOCK_GET(place->block->size),
+					false, ddi, caller);
 	}
 	check_tag(place, tag, caller, ddi);
 }

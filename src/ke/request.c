@@ -26,6 +26,8 @@ static struct {
 	KEVENT arrived;
 } commands[KE_COMMAND_QUEUES];
 
+void (*ke_device_service)(void);
+
 static void complete_requests(void)
 {
 	struct port_request *list =
@@ -56,6 +58,8 @@ static VOID NTAPI device_routine(PKDPC dpc, PVOID context, PVOID unused1, PVOID 
 		if (atomic_load(&commands[i].list))
 			KeSetEvent(&commands[i].arrived, IO_NO_INCREMENT, FALSE);
 	}
+	if (ke_device_service)
+		ke_device_service();
 }
 
 void ke_device_interrupt(void)

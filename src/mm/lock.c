@@ -199,6 +199,8 @@ VOID NTAPI MmUnlockPages(PMDL MemoryDescriptorList)
 		vf_report_with(VF_MdlUnlockNotLocked, ddi, caller, (uint64_t)mdl, flags,
 			       "unlocks the MDL %p, which is not locked (flags 0x%04x)", mdl,
 			       (USHORT)mdl->MdlFlags);
+	if (vf_on() && locked && ex_memory_watch)
+		ex_memory_watch(mdl, sizeof(*mdl), true, "MmUnlockPages", caller);
 	if (locked)
 		mm_mdl_unlock(mdl);
 }

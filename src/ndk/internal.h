@@ -17,6 +17,12 @@
 #include "vf/vf.h"
 
 #define NDK_TAG 'kdnK'
+/* Who calls a function of a dispatch table: drivers call these directly. */
+#define NDK_CALLER() ((uint64_t)__builtin_return_address(0))
+
+/* Every object that the consumer has, and every object's antecedents. */
+extern struct ke_lock ndk_lock;
+extern LIST_ENTRY ndk_objects;
 
 /* ---- Deliveries: calls out of the core, by DPC or by work item ---- */
 
@@ -36,6 +42,9 @@ void ndk_delivery_initialize(struct ndk_delivery *delivery, void (*run)(struct n
 /* Not while it is queued. DPCs run when the IRQL allows it: from PASSIVE_LEVEL before this returns.
  */
 void ndk_delivery_queue(struct ndk_delivery *delivery, enum ndk_level level);
+
+/* Before a device of the provider is opened. False: too many. */
+bool ndk_provider_add(const struct ndk_provider *provider);
 
 /* Around every call of a consumer's routine: call record, depth of callbacks on this thread, IRQL
  * afterwards. */
@@ -66,6 +75,8 @@ struct ndk_class {
 	/* The last reference is gone, the provider's part too; frees what the object owns, not the
 	 * object. 0: nothing. */
 	void (*destroy)(struct ndk_object *object);
+	/* Instead of freeing the memory, as the very last. 0: it is freed. */
+	void (*release)(struct ndk_object *object);
 	/* More about it for a finding: " token 0x12345678"; 0: nothing to say. */
 	void (*describe)(const struct ndk_object *object, char *text, size_t size);
 	bool close_cancels; /* a close with requests under way is how they are cancelled: no finding
@@ -130,6 +141,8 @@ struct ndk_object {
 	uint64_t caller; /* who created it */
 	struct ndk_request close;
 	struct ndk_request *creation; /* while the provider makes it */
+	bool made;                    /* the provider has its part */
+	bool published;               /* the consumer has it */
 };
 _Static_assert(offsetof(struct ndk_object, provider_data) == NDK_PRIVATE_OFFSET, "ndk_private");
 
@@ -154,6 +167,10 @@ void *ndk_object_allocate(const struct ndk_class *class, struct ndk_object *pare
  */
 NTSTATUS ndk_create_done(void *object, const void *parameters, enum ndk_function function,
 			 NDK_FN_CREATE_COMPLETION *routine, void *context, void **out);
+/* The provider's bytes, for an adapter; others have them already. False: no memory. */
+bool ndk_object_private(struct ndk_object *object);
+/* Hand an object out without a Create function: the connector of a connect event. */
+void ndk_object_publish(struct ndk_object *object);
 /* An object that was never handed out goes. */
 void ndk_object_discard(void *object);
 /* The one close function of all tables (NDK-34). */
@@ -191,6 +208,10 @@ NTSTATUS ndk_request_done(void *object, const void *routine, void *context, NTST
 /* It goes on after the return: to be completed once. 0: no memory. */
 struct ndk_request *ndk_request_pend(void *object, const void *routine, void *context,
 				     uint64_t caller);
+/* The same with the policy's answer asked before, for functions whose state depends on it; `how` is
+ * not NDK_INLINE. Returns STATUS_PENDING. */
+NTSTATUS ndk_request_end(struct ndk_request *request, enum ndk_how how, NTSTATUS status);
+void ndk_request_run(struct ndk_request *request); /* object.c: the completion, now */
 /* From any thread, once; the callback comes by delivery, never in the caller's frame. */
 void ndk_request_complete(struct ndk_request *request, NTSTATUS status);
 /* Never to be completed: the function returns a failure inline after all. */
@@ -203,12 +224,84 @@ struct ndk_adapter {
 	const struct ndk_device *device;
 	NDK_ADAPTER_INFO info;
 	uint32_t privileged_token;
-	KEVENT gone; /* the last reference is dropped */
+	KEVENT gone;              /* the last reference is dropped */
+	_Atomic uint32_t handoff; /* adapter.c */
 };
 
 struct ndk_pd {
 	struct ndk_object object;
 };
+
+/* ---- Memory region, memory window ---- */
+
+/* What NdkRegisterMr was given, for the verifier (source.c). */
+#define NDK_MR_MDLS 4 /* of a chain; later ones are not watched */
+struct ndk_mr_source {
+	_Atomic bool active;
+	MDL *mdls[NDK_MR_MDLS];
+	uint64_t first, end; /* virtual addresses */
+	uint64_t sum;        /* of the MDLs, while the registration is pending */
+	uint64_t caller;
+};
+
+/*
+ * state      enum ndk_mr_state, by compare and swap (mr_state.c). Work requests step it when they
+ * are posted; `effective` is what the region is now (under `lock`). windows    bound to it, or
+ * about to be. region     its slot: from the registration to the deregistration, from the first
+ * initialisation to the close. Written under the transitional states only.
+ */
+struct ndk_mr {
+	struct ndk_object object;
+	struct ndk_pd *pd;
+	bool fast;
+	_Atomic uint32_t state;
+	_Atomic uint32_t windows;
+	struct ndk_region *region;
+	_Atomic uint32_t remote_token; /* what the consumer gets; 0: none */
+	/* the current registration */
+	struct ndk_memory memory;
+	struct ndk_run run;
+	char **pages;
+	struct ndk_mr_source source;
+	/* fast registration */
+	ULONG pages_most; /* initialised for */
+	bool remote_access;
+	struct ke_lock lock; /* DISPATCH_LEVEL, innermost: `effective`, `posted` */
+	uint64_t generation; /* registrations that have ended; changes while the gate is closed */
+	uint32_t effective;
+	uint32_t posted;             /* changes made, not yet applied or dropped */
+	struct ndk_request *request; /* while the provider works */
+};
+
+enum ndk_mw_state { NDK_MW_FREE, NDK_MW_BOUND };
+
+struct ndk_mw {
+	struct ndk_object object;
+	struct ndk_pd *pd;
+	struct ndk_region *region;
+	_Atomic uint32_t remote_token;     /* 0: not bound yet */
+	uint32_t next_token;               /* of the next bind; `lock` */
+	struct ke_lock lock;               /* as the MR's */
+	uint32_t state, effective, posted; /* enum ndk_mw_state; as the MR's */
+	struct ndk_mr *mr;                 /* bound to */
+	uint64_t generation;               /* the registration of `mr` that it was bound to */
+	struct ndk_memory memory;
+	struct ndk_run run;
+};
+
+/* Functions of the adapter's and the PD's tables that live with their objects. */
+NDK_FN_CREATE_CQ ndk_create_cq;
+NDK_FN_CREATE_PD ndk_create_pd;
+NDK_FN_CREATE_SHARED_ENDPOINT ndk_create_shared_endpoint;
+NDK_FN_CREATE_CONNECTOR ndk_create_connector;
+NDK_FN_CREATE_LISTENER ndk_create_listener;
+NDK_FN_BUILD_LAM ndk_build_lam;
+NDK_FN_RELEASE_LAM ndk_release_lam;
+NDK_FN_CREATE_MR ndk_create_mr;
+NDK_FN_CREATE_MW ndk_create_mw;
+NDK_FN_CREATE_SRQ ndk_create_srq;
+NDK_FN_CREATE_QP ndk_create_qp;
+NDK_FN_CREATE_QP_WITH_SRQ ndk_create_qp_with_srq;
 
 /* ---- Regions: what tokens stand for; see region.c ---- */
 

@@ -81,6 +81,9 @@ static inline void *ndk_private(const void *object)
 
 /* ---- Adapters ---- */
 
+#define NDK_FAMILY_IPV4 2
+#define NDK_FAMILY_IPV6 23
+
 struct ndk_device_address {
 	uint16_t family;   /* 2: IPv4, 23: IPv6 (Windows' AF_INET, AF_INET6) */
 	uint8_t prefix;    /* bits */

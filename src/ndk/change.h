@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* change.h: a change of a region or window between change_post.c and change.c. */
+#pragma once
+
+#include "ndk/mr.h"
+
+enum ndk_change_kind { NDK_CHANGE_FAST_REGISTER, NDK_CHANGE_BIND, NDK_CHANGE_INVALIDATE };
+
+struct ndk_change {
+	enum ndk_change_kind kind;
+	struct ndk_object *object; /* referenced */
+	struct ndk_mr *mr;         /* BIND: counted in its windows, referenced */
+	struct ndk_memory memory;
+	struct ndk_run run;
+	struct ndk_backing backing; /* FAST_REGISTER: owns its pages until it is applied */
+};
+
+/* What is left of it. */
+void ndk_change_free(struct ndk_change *change);
+/* Is it an object of this kind that is open, and of this PD? */
+bool ndk_change_usable(const void *object, NDK_OBJECT_TYPE type, const struct ndk_pd *pd);
+/* Does the window lie in the region, and may it? The MR's lock is held, or it stays registered. */
+NTSTATUS ndk_change_range(const struct ndk_mr *mr, const struct ndk_memory *window);
+
+static inline bool ndk_device_tokens(const struct ndk_object *object)
+{
+	return object->adapter->device->provider->remote_tokens;
+}

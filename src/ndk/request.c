@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request.c: asynchronous calls: create, request and close completions (NDK-76..79).
+ *
+ * A request keeps its object busy until its callback has returned, so the object's close waits for
+ * both (NDK-81). Once the callback has begun nothing of the object is touched but that reference:
+ * the consumer may close the object inside (NDK-79). The state that the request leads to is entered
+ * by finish(), just before the callback, so that the consumer finds it there.
+ *
+ * Contexts: IRQL <= DISPATCH_LEVEL, no locks. `complete` is set by whoever completes the request: a
+ * second completion by a provider is reported and has no effect (VER-65).
+ */
+#include "ndk/internal.h"
+#include "rtl/rtl.h"
+
+static void call(struct ndk_request *request)
+{
+	struct ndk_callout callout;
+	NDK_OBJECT_HEADER *result = NULL;
+	if (!request->routine)
+		return;
+	ndk_callout_begin(&callout, request->routine, request->context);
+	switch (request->kind) {
+	case NDK_REQUEST:
+		request->completed(request->context, request->status);
+		break;
+	case NDK_CREATE:
+		if (request->result)
+			result = &request->result->header;
+		request->created(request->context, request->status, result);
+		break;
+	case NDK_CLOSE:
+		/* DEF-85: a routine that takes a status finds STATUS_SUCCESS. */
+		request->completed(request->context, STATUS_SUCCESS);
+		break;
+	}
+	ndk_callout_end(&callout);
+}
+
+void ndk_request_run(struct ndk_request *request)
+{
+	struct ndk_object *object = request->object;
+	if (request->finish)
+		request->finish(request);
+	atomic_fetch_sub_explicit(&object->requests, 1, memory_order_relaxed);
+	call(request);
+	if (request->kind == NDK_CLOSE)
+		return; /* part of the object, which object.c lets go */
+	ex_free(request);
+	ndk_busy_put(object);
+}
+
+static void run(struct ndk_delivery *delivery)
+{
+	ndk_request_run(CONTAINING_RECORD(delivery, struct ndk_request, delivery));
+}
+
+static void check_routine(const struct ndk_object *object, const void *routine, uint64_t caller)
+{
+	char where[64];
+	if (!routine)
+		vf_report(
+			VF_NdkCompletion, NULL, caller, (uint64_t)object,
+			"a call on the %s %p returns STATUS_PENDING and has no completion routine",
+			object->class->name, object);
+	else if (!vf_address_where((uint64_t)routine, where, sizeof where))
+		vf_report(VF_NdkCompletion, NULL, caller, (uint64_t)object,
+			  "the completion routine %p of a call on the %s %p lies in no driver",
+			  routine, object->class->name, object);
+}
+
+struct ndk_request *ndk_request_pend(void *pointer, const void *routine, void *context,
+				     uint64_t caller)
+{
+	struct ndk_object *object = pointer;
+	struct ndk_request *request = ex_allocate(sizeof(*request), NDK_TAG, NonPagedPoolNx);
+	if (!request)
+		return NULL;
+	if (vf_on())
+		check_routine(object, routine, caller);
+	ndk_delivery_initialize(&request->delivery, run);
+	request->object = object;
+	request->kind = NDK_REQUEST;
+	request->routine = routine;
+	request->context = context;
+	request->caller = caller;
+	ndk_busy_get(object);
+	atomic_fetch_add_explicit(&object->requests, 1, memory_order_relaxed);
+	return request;
+}
+
+/* True if the caller is the one who completes it. */
+static bool claim(struct ndk_request *request, NTSTATUS status)
+{
+	if (atomic_exchange_explicit(&request->complete, true, memory_order_acq_rel)) {
+		vf_report(VF_NdkProvider, NULL, request->caller, (uint64_t)request->object,
+			  "the provider completes a request on the %s %p a second time",
+			  request->object->class->name, request->object);
+		return false;
+	}
+	request->status = status;
+	return true;
+}
+
+void ndk_request_complete(struct ndk_request *request, NTSTATUS status)
+{
+	if (claim(request, status))
+		ndk_delivery_queue(&request->delivery, NDK_LEVEL_ANY);
+}
+
+void ndk_request_discard(struct ndk_request *request)
+{
+	struct ndk_object *object = request->object;
+	atomic_fetch_sub_explicit(&object->requests, 1, memory_order_relaxed);
+	ex_free(request);
+	ndk_busy_put(object);
+}
+
+NTSTATUS ndk_request_end(struct ndk_request *request, enum ndk_how how, NTSTATUS status)
+{
+	if (how == NDK_LATER) {
+		ndk_request_complete(request, status);
+	} else if (claim(request, status)) {
+		ndk_request_run(request);
+	}
+	return STATUS_PENDING;
+}
+
+NTSTATUS ndk_request_done(void *object, const void *routine, void *context, NTSTATUS status,
+			  uint64_t caller)
+{
+	enum ndk_how how = ndk_policy_how(false);
+	struct ndk_request *request =
+		how == NDK_INLINE ? NULL : ndk_request_pend(object, routine, context, caller);
+	return request ? ndk_request_end(request, how, status) : status;
+}
