@@ -12,6 +12,7 @@
  * thread's exit, exec or a signal ends while it is in a callback.
  */
 #include "ex/ex.h"
+#include "ke/bound.h"
 #include "ke/machine.h"
 #include "mm/user.h"
 #include "ps/ps_internal.h"
@@ -21,6 +22,9 @@ struct user_thread {
 	struct ps_user *user;
 	struct port_user *port;
 	const char *const *arguments; /* of a program that is to be started */
+	uint64_t address;             /* of a bound exception that was not handled */
+	bool locate;
+	struct ke_bound_thread bound;
 };
 
 static void child_made(struct user_thread *t, const struct port_user_event *event);
@@ -51,12 +55,37 @@ static _Noreturn void gone(struct user_thread *t)
 
 /* ---- Running ---- */
 
-static enum port_user_resume bound(struct user_thread *t)
+/* #BR: the callbacks decide (BND-20..24). The place is remembered for the report. */
+static enum port_user_resume bound(struct user_thread *t, const struct port_bound *fault)
+{
+	struct ps_user *user = t->user;
+	struct ps_program *program = user->program;
+	enum ke_bound_outcome outcome = ke_bound_fault(t->port, fault, &t->bound);
+	if (outcome == KE_BOUND_RESUME) {
+		atomic_fetch_add(&program->handled, 1);
+		return PORT_USER_CONTINUE;
+	}
+	/* Where the program, or the one who ends it, sees the exception. */
+	t->address = port_user_regs(t->port)->general.rip;
+	t->locate = true;
+	if (outcome == KE_BOUND_DELIVER) {
+		atomic_fetch_add(&program->delivered, 1);
+		return PORT_USER_DELIVER;
+	}
+	program->bound_error = true;
+	port_process_kill(user->port);
+	return PORT_USER_CONTINUE;
+}
+
+/* Without a baton. */
+static void locate(struct user_thread *t)
 {
 	struct ps_program *program = t->user->program;
-	program->address = port_user_regs(t->port)->general.rip;
-	atomic_fetch_add(&program->delivered, 1);
-	return PORT_USER_DELIVER;
+	if (!t->locate)
+		return;
+	t->locate = false;
+	program->address = t->address;
+	port_process_locate(t->user->port, t->address, &program->place);
 }
 
 static void run(struct user_thread *t)
@@ -69,15 +98,13 @@ static void run(struct user_thread *t)
 		if (user->process->address_space)
 			mm_space_flush(user->process->address_space);
 		ke_thread_user_leave();
-		if (resume == PORT_USER_DELIVER)
-			port_process_locate(user->port, user->program->address,
-					    &user->program->place);
+		locate(t);
 		port_user_run(t->port, resume, &event);
 		ke_thread_user_enter(self);
 		resume = PORT_USER_CONTINUE;
 		switch (event.kind) {
 		case PORT_USER_BOUND:
-			resume = bound(t);
+			resume = bound(t, &event.bound);
 			break;
 		case PORT_USER_CHILD:
 			child_made(t, &event);
