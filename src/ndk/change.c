@@ -211,6 +211,11 @@ void *ndk_change_object(const struct ndk_change *change)
 	return change->object;
 }
 
+void *ndk_change_region(const struct ndk_change *change)
+{
+	return change->kind == NDK_CHANGE_BIND ? (void *)change->mr : change->object;
+}
+
 /* ---- By a peer ------------------------------------------------------------------------------- */
 
 /* Device tokens are not in our table: look through the PD's objects. Referenced; 0: none. */

@@ -81,9 +81,30 @@ out:
 	return status;
 }
 
-void ndk_mw_token(struct ndk_mw *mw, uint32_t remote_token)
+/* ---- For providers ---- */
+
+void ndk_memory_token(void *object, uint32_t remote_token)
 {
-	mw->next_token = remote_token;
+	if (((struct ndk_object *)object)->class == &ndk_mw_class) {
+		((struct ndk_mw *)object)->next_token = remote_token;
+		return;
+	}
+	struct ndk_mr *mr = object;
+	mr->memory.remote_token = remote_token;
+	if (mr->fast)
+		atomic_store_explicit(&mr->remote_token, remote_token, memory_order_relaxed);
+}
+
+struct ndk_pd *ndk_object_pd(const void *object)
+{
+	return ((const struct ndk_object *)object)->class == &ndk_mw_class
+		       ? ((const struct ndk_mw *)object)->pd
+		       : ((const struct ndk_mr *)object)->pd;
+}
+
+const struct ndk_device *ndk_object_device(const void *object)
+{
+	return ((const struct ndk_object *)object)->adapter->device;
 }
 
 /* For peers. IRQL <= DISPATCH_LEVEL. 0: NdkBind was never posted. (NDK-53, NDK-123) */

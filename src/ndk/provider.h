@@ -161,7 +161,7 @@ struct ndk_provider {
 	/*
 	 * An object is made: after the core has checked and filled it, before the consumer gets it.
 	 * Adapters (an opening), PDs, MRs and MWs: `parameters` is 0; the others' are in work.h.
-	 * -> ndk_created. MWs with device tokens: call ndk_mw_token before.
+	 * -> ndk_created. MWs with device tokens: call ndk_memory_token before.
 	 */
 	int (*create)(void *object, enum ndk_type type, const void *parameters);
 	/* Nothing refers to the object any more. NDK_SUCCESS, or NDK_PENDING -> ndk_destroyed. An
@@ -194,7 +194,13 @@ void ndk_destroyed(void *object);
 void ndk_mr_registered(struct ndk_mr *mr, int status, uint32_t remote_token);
 void ndk_mr_deregistered(struct ndk_mr *mr);
 void ndk_mr_initialized(struct ndk_mr *mr, int status, uint32_t remote_token);
-void ndk_mw_token(struct ndk_mw *mw, uint32_t remote_token);
+/* The device's token of an MR or MW, before its creation, registration or initialisation succeeds
+ * inline; or later, when a device replaces a fast-register MR's or a window's that is free. */
+void ndk_memory_token(void *object, uint32_t remote_token);
+
+/* For who cannot see the objects: the RNIC of any object, the PD of an MR or MW. */
+const struct ndk_device *ndk_object_device(const void *object);
+struct ndk_pd *ndk_object_pd(const void *object);
 
 /*
  * A local scatter/gather element, for a provider whose device checks accesses itself: check token,

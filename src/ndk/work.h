@@ -114,6 +114,8 @@ int ndk_change_apply(struct ndk_change *change);
  * the MR or MW. */
 const struct ndk_memory *ndk_change_memory(const struct ndk_change *change);
 void *ndk_change_object(const struct ndk_change *change);
+/* The MR whose memory a window gets (no runs then); else the object. */
+void *ndk_change_region(const struct ndk_change *change);
 
 /* ---- Receives ---- */
 

@@ -70,11 +70,6 @@ void verbs_pool_put(struct verbs_pool *pool, void *item);
 #define VERBS_CALLER_DATA 55u  /* what rdma_cm leaves of a REQ, less one byte that it refuses */
 #define VERBS_CALLEE_DATA 148u /* of a REJ */
 
-/* Still to come in ndk/provider.h. */
-const struct ndk_device *ndk_object_device(const void *object);
-struct ndk_pd *ndk_object_pd(const void *object);
-void ndk_memory_token(void *object, uint32_t remote_token);
-
 struct verbs_qp;
 
 struct verbs_device {
@@ -133,7 +128,7 @@ struct verbs_memory {
 	void *object;
 	struct verbs_pd *pd;
 	struct verbs_region *region;
-	char *base; /* to be registered */
+	char *base; /* what is, or is to be, registered; of a window: of its region */
 	uint64_t start, length;
 	uint32_t rights;
 };

@@ -93,13 +93,18 @@ static int resolve_change(struct verbs_node *node, struct ndk_work *work)
 	node->region = object->region;
 	node->generation = atomic_load(&object->region->generation);
 	if (memory) {
-		node->base = verbs_contiguous(memory);
+		struct verbs_memory *from = ndk_private(ndk_change_region(change));
+		if (memory->run_count) {
+			from->base = verbs_contiguous(memory);
+			from->start = memory->start;
+		}
+		if (!from->base)
+			return NDK_INSUFFICIENT_RESOURCES;
+		node->base = from->base + (memory->start - from->start);
 		node->start = memory->start;
 		node->length = memory->length;
 		node->rights = memory->rights;
 		node->remote_token = memory->remote_token;
-		if (!node->base)
-			return NDK_INSUFFICIENT_RESOURCES;
 	}
 	work->change = NULL;
 	return ndk_change_apply(change);
