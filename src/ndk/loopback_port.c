@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loopback_port.c: addresses and ports of loopback RNICs (NDK-135, NDK-144).
+ *
+ * An endpoint is an address and a port, in a table by hash; references are what the documents
+ * count: a listener and each connector that it accepted; a connector that connects; a shared
+ * endpoint and each connector from it. At zero the port is free again.
+ *
+ * Contexts and locks: IRQL <= DISPATCH_LEVEL; `table_lock` protects the table, the references and
+ * who listens.
+ */
+#include "ndk/loopback.h"
+#include "ndk/ndk.h"
+#include "rtl/rtl.h"
+
+#define BUCKETS    256u
+#define FIRST_PORT 49152u
+#define PORTS      (65536u - FIRST_PORT)
+
+static struct ke_lock table_lock;
+static LIST_ENTRY buckets[BUCKETS];
+static uint32_t next_port;
+
+static uint32_t hash(const struct ndk_address *address)
+{
+	uint32_t value = address->port;
+	for (unsigned i = 0; i < sizeof address->bytes; i++)
+		value = value * 31 + address->bytes[i];
+	return (value ^ value >> 8) % BUCKETS;
+}
+
+/* The lock is held. */
+static LIST_ENTRY *bucket_of(const struct ndk_address *address)
+{
+	LIST_ENTRY *bucket = &buckets[hash(address)];
+	if (!bucket->Flink)
+		InitializeListHead(bucket);
+	return bucket;
+}
+
+static struct loopback_port *find(const struct ndk_address *address)
+{
+	LIST_ENTRY *bucket = bucket_of(address);
+	for (LIST_ENTRY *e = bucket->Flink; e != bucket; e = e->Flink) {
+		struct loopback_port *port = CONTAINING_RECORD(e, struct loopback_port, entry);
+		if (port->address.port == address->port &&
+		    ndk_address_same_host(&port->address, address))
+			return port;
+	}
+	return NULL;
+}
+
+/* The lock is held: a free port, from one to the next in turn. */
+static int choose(struct ndk_address *address)
+{
+	if (address->port)
+		return find(address) ? NDK_SHARING_VIOLATION : NDK_SUCCESS;
+	for (uint32_t i = 0; i < PORTS; i++) {
+		address->port = (uint16_t)(FIRST_PORT + next_port++ % PORTS);
+		if (!find(address))
+			return NDK_SUCCESS;
+	}
+	address->port = 0;
+	return NDK_TOO_MANY_ADDRESSES;
+}
+
+static bool is_mine(const struct ndk_device *device, const struct ndk_address *address)
+{
+	for (uint32_t i = 0; i < device->address_count; i++) {
+		const struct ndk_device_address *own = &device->addresses[i];
+		if (own->family == address->family &&
+		    !memcmp(own->bytes, address->bytes, address->family == AF_INET ? 4 : 16))
+			return true;
+	}
+	return false;
+}
+
+int loopback_port_open(const struct ndk_device *device, struct ndk_address *address,
+		       struct loopback_port **out)
+{
+	if (!is_mine(device, address))
+		return NDK_INVALID_ADDRESS;
+	struct loopback_port *port = ex_allocate(sizeof *port, NDK_TAG, NonPagedPoolNx);
+	if (!port)
+		return NDK_INSUFFICIENT_RESOURCES;
+	port->references = 1;
+	KIRQL old = ke_lock_raise(&table_lock);
+	int status = choose(address);
+	if (status == NDK_SUCCESS) {
+		port->address = *address;
+		InsertTailList(bucket_of(address), &port->entry);
+	}
+	ke_lock_lower(&table_lock, old);
+	if (status == NDK_SUCCESS)
+		*out = port;
+	else
+		ex_free(port);
+	return status;
+}
+
+void loopback_port_get(struct loopback_port *port)
+{
+	KIRQL old = ke_lock_raise(&table_lock);
+	port->references++;
+	ke_lock_lower(&table_lock, old);
+}
+
+void loopback_port_put(struct loopback_port *port)
+{
+	KIRQL old = ke_lock_raise(&table_lock);
+	bool last = !--port->references;
+	if (last)
+		RemoveEntryList(&port->entry);
+	ke_lock_lower(&table_lock, old);
+	if (last)
+		ex_free(port);
+}
+
+void loopback_port_listen(struct loopback_port *port, struct ndk_listener *listener)
+{
+	KIRQL old = ke_lock_raise(&table_lock);
+	port->listener = listener;
+	ke_lock_lower(&table_lock, old);
+}
+
+struct ndk_listener *loopback_port_find(const struct ndk_address *address,
+					struct loopback_port **out)
+{
+	struct ndk_listener *listener = NULL;
+	KIRQL old = ke_lock_raise(&table_lock);
+	struct loopback_port *port = find(address);
+	if (port && port->listener && ndk_busy_try(&port->listener->object)) {
+		listener = port->listener;
+		port->references++;
+		*out = port;
+	}
+	ke_lock_lower(&table_lock, old);
+	return listener;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * receive.c: the slots of posted receives, of a QP or an SRQ.
+ *
+ * A slot takes a copy of the consumer's SGEs when a receive is posted (DEF-101), belongs to the
+ * provider until the receive completes, and goes back to the free list before its completion can
+ * be seen, so that a consumer that reposts from the completion always finds one.
+ *
+ * Contexts and locks: IRQL <= DISPATCH_LEVEL; pool->lock protects the list and the counts.
+ * Implements NDK-63, NDK-105, NDK-59 (the depth).
+ */
+#include "ndk/queue.h"
+#include "rtl/rtl.h"
+
+struct slot_block {
+	LIST_ENTRY entry;
+};
+
+static size_t slot_size(const struct ndk_receive_pool *pool)
+{
+	return sizeof(struct ndk_receive) + pool->sges * sizeof(struct ndk_sge);
+}
+
+/* `count` more slots. The lock is not held. */
+static NTSTATUS add_slots(struct ndk_receive_pool *pool, uint32_t count)
+{
+	size_t size = slot_size(pool);
+	struct slot_block *block =
+		ex_allocate(sizeof *block + count * size, NDK_TAG, NonPagedPoolNx);
+	if (!block)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	char *slot = (char *)(block + 1);
+	KIRQL old = ke_lock_raise(&pool->lock);
+	InsertTailList(&pool->blocks, &block->entry);
+	for (uint32_t i = 0; i < count; i++, slot += size) {
+		struct ndk_receive *receive = (struct ndk_receive *)slot;
+		receive->next = pool->free;
+		pool->free = receive;
+	}
+	pool->made += count;
+	ke_lock_lower(&pool->lock, old);
+	return STATUS_SUCCESS;
+}
+
+NTSTATUS ndk_receive_pool_create(struct ndk_receive_pool *pool, uint32_t depth, uint32_t sges)
+{
+	InitializeListHead(&pool->blocks);
+	pool->depth = depth;
+	pool->sges = sges;
+	return depth ? add_slots(pool, depth) : STATUS_SUCCESS;
+}
+
+void ndk_receive_pool_destroy(struct ndk_receive_pool *pool)
+{
+	while (pool->blocks.Flink && !IsListEmpty(&pool->blocks))
+		ex_free(CONTAINING_RECORD(RemoveHeadList(&pool->blocks), struct slot_block, entry));
+}
+
+NTSTATUS ndk_receive_pool_resize(struct ndk_receive_pool *pool, uint32_t depth)
+{
+	if (depth > pool->made) {
+		NTSTATUS status = add_slots(pool, depth - pool->made);
+		if (!NT_SUCCESS(status))
+			return status;
+	}
+	KIRQL old = ke_lock_raise(&pool->lock);
+	pool->depth = depth;
+	ke_lock_lower(&pool->lock, old);
+	return STATUS_SUCCESS;
+}
+
+/* STATUS_INVALID_PARAMETER: too many elements, or too long (NDK-105). */
+static NTSTATUS fill(struct ndk_receive *receive, const NDK_SGE *sge, ULONG count)
+{
+	uint64_t length = 0;
+	for (ULONG i = 0; i < count; i++) {
+		receive->sge[i].address = (uint64_t)sge[i].LogicalAddress.QuadPart;
+		receive->sge[i].length = sge[i].Length;
+		receive->sge[i].token = sge[i].MemoryRegionToken;
+		length += sge[i].Length;
+	}
+	receive->length = (uint32_t)length;
+	receive->sge_count = count;
+	return length > MAXULONG ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
+}
+
+NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK_SGE *sge,
+			 ULONG count, struct ndk_receive **out)
+{
+	if (count > pool->sges || (count && !sge))
+		return STATUS_INVALID_PARAMETER;
+	KIRQL old = ke_lock_raise(&pool->lock);
+	struct ndk_receive *receive = pool->used < pool->depth ? pool->free : NULL;
+	if (receive) {
+		pool->free = receive->next;
+		pool->used++;
+	}
+	ke_lock_lower(&pool->lock, old);
+	if (!receive)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	receive->context = context;
+	NTSTATUS status = fill(receive, sge, count);
+	if (!NT_SUCCESS(status)) {
+		ndk_receive_put(pool, receive);
+		return status;
+	}
+	*out = receive;
+	return STATUS_SUCCESS;
+}
+
+void ndk_receive_put(struct ndk_receive_pool *pool, struct ndk_receive *receive)
+{
+	KIRQL old = ke_lock_raise(&pool->lock);
+	receive->next = pool->free;
+	pool->free = receive;
+	pool->used--;
+	ke_lock_lower(&pool->lock, old);
+}
