@@ -268,6 +268,36 @@ void ndk_access_end(struct ndk_access *access)
 	leave(region);
 }
 
+unsigned ndk_local_lookup(struct ndk_pd *pd, uint32_t token, uint64_t address, uint32_t length,
+			  enum ndk_right right, struct ndk_mr **mr, struct ndk_run *runs,
+			  unsigned room)
+{
+	struct ndk_access access;
+	unsigned count = 0;
+	char *end = NULL;
+	*mr = NULL;
+	KIRQL old = ke_irql_raise(DISPATCH_LEVEL);
+	while (length && NT_SUCCESS(ndk_access_begin(pd, token, address, length, right, &access))) {
+		const struct ndk_region *region = access.guard;
+		size_t here = region && region->base ? length : access.length;
+		bool window = region && (region->rights & NDK_REGION_WINDOW);
+		if (region && !window)
+			*mr = (struct ndk_mr *)region->owner;
+		ndk_access_end(&access);
+		if (window) /* windows are for peers */
+			break;
+		if (access.data != end && count++ < room)
+			runs[count - 1] = (struct ndk_run){access.data, 0};
+		if (count <= room)
+			runs[count - 1].size += here;
+		end = access.data + here;
+		address += here;
+		length -= (uint32_t)here;
+	}
+	ke_irql_lower(old);
+	return length ? 0 : count;
+}
+
 struct ndk_object *ndk_region_owner(struct ndk_pd *pd, uint32_t token)
 {
 	struct ndk_region *region = slot_of(token);
