@@ -107,6 +107,7 @@ enum user_call {
 	USER_CALL_PRCTL,
 	USER_CALL_MMAP,
 	USER_CALL_MUNMAP,
+	USER_CALL_MREMAP,
 	USER_CALL_MODIFY_LDT
 };
 /* Where a system call instruction stands that the stopped thread may execute; 64: `syscall` in

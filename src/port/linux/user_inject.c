@@ -20,6 +20,7 @@ static const struct {
 	[USER_CALL_PRCTL] = {__NR_prctl, 172},
 	[USER_CALL_MMAP] = {__NR_mmap, 192},
 	[USER_CALL_MUNMAP] = {__NR_munmap, 91},
+	[USER_CALL_MREMAP] = {__NR_mremap, 163},
 	[USER_CALL_MODIFY_LDT] = {__NR_modify_ldt, 123},
 };
 

@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include <string.h>
 #include "port/linux/user.h"
+#include "port/linux/user_layout.h"
 
 static bool stops_group(int signal)
 {
@@ -88,6 +89,7 @@ static bool handle(struct port_user *user, int status, struct port_user_event *e
 		return user_ptrace(PTRACE_GETEVENTMSG, user->tid, 0, &message) == 0 &&
 		       user_newborn_take(user, (uint32_t)message, event);
 	case PTRACE_EVENT_EXEC:
+		user_layout_lower(user); /* what stays above is not seen by kernel code */
 		user_process_image_read(user->process);
 		event->kind = PORT_USER_EXEC;
 		return true;

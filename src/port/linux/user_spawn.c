@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include "port/linux/user.h"
+#include "port/linux/user_layout.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
@@ -50,6 +51,7 @@ static _Noreturn void become(const struct port_user_start *start, const struct p
 		for (int file = 3; file < 1024; file++)
 			host_syscall(SYS_fcntl, file, F_SETFD, FD_CLOEXEC, 0, 0, 0);
 	}
+	user_layout_prepare();
 	host_syscall(SYS_prctl, PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0, 0);
 	host_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&initial_mask, 0, sizeof initial_mask,
 		     0, 0);
@@ -130,8 +132,10 @@ struct port_user *port_user_spawn(struct port_user_start *start, struct port_pro
 		started = await_exec(user, &pipes, start);
 	else
 		refuse(start, errno, "it cannot be started");
-	if (started)
+	if (started) {
+		user_layout_lower(user); /* what stays above is not seen by kernel code */
 		user_process_image_read(*process);
+	}
 out:
 	for (int i = 0; i < 2; i++) {
 		if (pipes.go[i] >= 0)
