@@ -33,6 +33,17 @@ static const NDK_RESULT_EX *take(struct ndk_cq *cq)
 	return &cq->ring[place];
 }
 
+/* Whoever polls need not wait for the device's interrupt. */
+static void look_at_device(const struct ndk_cq *cq)
+{
+	void (*service)(void) = cq->object.adapter->device->provider->service;
+	if (!service)
+		return;
+	KIRQL old = ke_irql_raise(DISPATCH_LEVEL);
+	service();
+	ke_irql_lower(old);
+}
+
 /*
  * Remove up to nResults completions, oldest first. IRQL <= DISPATCH_LEVEL; not at the same time as
  * another NdkGetCqResults(Ex) or NdkArmCq of the queue. Returns how many; 0: there are none.
@@ -47,6 +58,7 @@ static ULONG NTAPI get_results(NDK_CQ *pNdkCq, NDK_RESULT Results[], ULONG nResu
 	if (!ndk_object_enter(cq, NdkObjectTypeCq, "NdkGetCqResults", caller))
 		return 0;
 	bool entered = serial_enter(cq, "NdkGetCqResults", caller);
+	look_at_device(cq);
 	KIRQL old = ke_lock_raise(&cq->lock);
 	for (; count < nResults && (result = take(cq)); count++)
 		Results[count] = (NDK_RESULT){.Status = result->Status,
@@ -69,6 +81,7 @@ static ULONG NTAPI get_results_ex(NDK_CQ *pNdkCq, NDK_RESULT_EX Results[], ULONG
 	if (!ndk_object_enter(cq, NdkObjectTypeCq, "NdkGetCqResultsEx", caller))
 		return 0;
 	bool entered = serial_enter(cq, "NdkGetCqResultsEx", caller);
+	look_at_device(cq);
 	KIRQL old = ke_lock_raise(&cq->lock);
 	for (; count < nResults && (result = take(cq)); count++)
 		Results[count] = *result;

@@ -86,12 +86,14 @@ void verbs_pool_put(struct verbs_pool *pool, void *item)
 
 /* ---- To a device thread ---- */
 
-static void push(struct verbs_job *_Atomic *list, struct verbs_job *job)
+/* True: it is the only one. */
+static bool push(struct verbs_job *_Atomic *list, struct verbs_job *job)
 {
 	struct verbs_job *head = atomic_load_explicit(list, memory_order_relaxed);
 	do
 		job->next = head;
 	while (!atomic_compare_exchange_weak(list, &head, job)); /* -> take_all */
+	return !head;
 }
 
 static struct verbs_job *take_all(struct verbs_job *_Atomic *list)
@@ -231,8 +233,8 @@ void verbs_finish(struct verbs_job *job, int status)
 	uint32_t state = WAITED;
 	if (atomic_compare_exchange_strong(&job->state, &state, FINISHED)) /* -> verbs_call */
 		return;
-	push(&finished, job);
-	ndk_port_interrupt(&verbs_provider);
+	if (push(&finished, job)) /* else who came first has announced it */
+		ndk_port_interrupt(&verbs_provider);
 }
 
 void verbs_service(void)
