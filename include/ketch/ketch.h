@@ -21,6 +21,14 @@ enum ketch_layout {
 
 enum ketch_verify { KETCH_VERIFY_OFF, KETCH_VERIFY_REPORT, KETCH_VERIFY_BUGCHECK };
 
+/* How NDK functions that may complete later do it. */
+enum ketch_ndk_complete {
+	KETCH_NDK_DEFAULT, /* closes later, all else as soon as it is done */
+	KETCH_NDK_INLINE,
+	KETCH_NDK_PENDING,
+	KETCH_NDK_RANDOM, /* as ndk_seed draws */
+};
+
 struct ketch_options {
 	uint32_t processors;         /* at boot */
 	uint32_t maximum_processors; /* most the partition can hold */
@@ -42,6 +50,14 @@ struct ketch_options {
 	 */
 	const char *const *adapters;
 	uint32_t adapter_count;
+	enum ketch_ndk_complete ndk_complete;
+	uint64_t ndk_seed;
+	/* NAME or NAME:N: the N-th call (1) of this NDK function fails. */
+	const char *const *ndk_failures;
+	uint32_t ndk_failure_count;
+	uint32_t wsk_delay_ms; /* Winsock Kernel's provider is there so long after boot */
+	/* A wait for what a driver has not given back is reported then; 0: 5 s. */
+	uint32_t wsk_patience_ms;
 	uint32_t timeout_ms; /* for the whole run; 0: none */
 };
 

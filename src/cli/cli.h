@@ -97,7 +97,7 @@ struct run {
 	size_t loaded_count;
 	struct action actions[64];
 	size_t action_count;
-	const char *adapters[16];
+	const char *adapters[16], *failures[16];
 	const char *registry[64];
 	size_t registry_count;
 	const char *files, *json;

@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
 
@@ -27,6 +28,10 @@ enum option_code {
 	OPTION_BUGCHECK,
 	OPTION_RULE,
 	OPTION_ADAPTER,
+	OPTION_NDK_COMPLETE,
+	OPTION_NDK_FAIL,
+	OPTION_WSK_DELAY,
+	OPTION_WSK_PATIENCE,
 };
 
 static const struct option long_options[] = {
@@ -45,6 +50,10 @@ static const struct option long_options[] = {
 	{"expect-bugcheck", required_argument, NULL, OPTION_BUGCHECK},
 	{"expect-rule", required_argument, NULL, OPTION_RULE},
 	{"adapter", required_argument, NULL, OPTION_ADAPTER},
+	{"ndk-complete", required_argument, NULL, OPTION_NDK_COMPLETE},
+	{"ndk-fail", required_argument, NULL, OPTION_NDK_FAIL},
+	{"wsk-delay", required_argument, NULL, OPTION_WSK_DELAY},
+	{"wsk-patience", required_argument, NULL, OPTION_WSK_PATIENCE},
 	{NULL, 0, NULL, 0},
 };
 
@@ -89,6 +98,33 @@ static int strict_option(struct run *run)
 			return usage_error("there is no strict switch %s (there are "
 					   "signed-callbacks, processor-veto and group-aware)",
 					   escaped(name));
+	}
+	return 0;
+}
+
+/* inline, pending, random or random:SEED; a seed that was drawn here is told, to be given again. */
+static int complete_option(struct run *run)
+{
+	static const char *const how[] = {"default", "inline", "pending", "random", NULL};
+	struct timespec now;
+	unsigned choice;
+	int error;
+	if (!strncmp(optarg, "random:", 7)) {
+		if (!number_parse(optarg + 7, UINT64_MAX, &run->machine.ndk_seed))
+			return usage_error("--ndk-complete=random takes a number as its seed, "
+					   "not %s",
+					   escaped(optarg + 7));
+		run->machine.ndk_complete = KETCH_NDK_RANDOM;
+		return 0;
+	}
+	if ((error = choice_option("--ndk-complete", how, &choice)))
+		return error;
+	run->machine.ndk_complete = (enum ketch_ndk_complete)choice;
+	if (run->machine.ndk_complete == KETCH_NDK_RANDOM) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		run->machine.ndk_seed = (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
+		fprintf(stderr, "ketch: --ndk-complete=random:%llu\n",
+			(unsigned long long)run->machine.ndk_seed);
 	}
 	return 0;
 }
@@ -145,6 +181,18 @@ static int take_option(struct run *run, int code)
 		run->adapters[run->machine.adapter_count++] = optarg;
 		run->machine.adapters = run->adapters;
 		return 0;
+	case OPTION_NDK_COMPLETE:
+		return complete_option(run);
+	case OPTION_NDK_FAIL:
+		if (run->machine.ndk_failure_count == sizeof run->failures / sizeof *run->failures)
+			return usage_error("--ndk-fail can be given 16 times");
+		run->failures[run->machine.ndk_failure_count++] = optarg;
+		run->machine.ndk_failures = run->failures;
+		return 0;
+	case OPTION_WSK_DELAY:
+		return number_option("--wsk-delay", 0, 3600000, &run->machine.wsk_delay_ms);
+	case OPTION_WSK_PATIENCE:
+		return number_option("--wsk-patience", 1, 3600000, &run->machine.wsk_patience_ms);
 	case OPTION_STRICT:
 		return strict_option(run);
 	case OPTION_TIMEOUT:

@@ -16,8 +16,10 @@
 #include "ke/nmi.h"
 #include "ldr/ldr.h"
 #include "machine/machine.h"
+#include "ndk/ndk.h"
 #include "ob/ob.h"
 #include "ps/ps.h"
+#include "wsk/wsk.h"
 
 struct ketch_options machine_options;
 char machine_message[16384];
@@ -40,11 +42,14 @@ static void control(void *unused)
 	if (NT_SUCCESS(status))
 		status = io_initialize();
 	if (NT_SUCCESS(status))
+		status = ndk_initialize();
+	if (NT_SUCCESS(status))
 		status = machine_processors_initialize();
 	if (!NT_SUCCESS(status)) {
 		refuse("worker threads and system objects", status);
 		return;
 	}
+	wsk_initialize();
 	atomic_store(&booted, 1);
 	ke_host_signal();
 	for (;;) {

@@ -1,21 +1,73 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * network.c: what the options say about RNICs, before the machine boots. On the host's thread.
+ * network.c: what the options say about RNICs and NDK, before the machine boots. On the host's
+ * thread.
  */
 #include "machine/machine.h"
 #include "ndis/ndis.h"
+#include "ndk/ndk.h"
 #include "rtl/rtl.h"
+#include "wsk/wsk.h"
+
+static bool refuse(const char *option, const char *value, const char *why)
+{
+	size_t length = rtl_print(machine_message, sizeof machine_message, "--%s=%.80s: %s", option,
+				  value, why);
+	for (size_t i = 0; i < length && i < sizeof machine_message - 1; i++) {
+		if (machine_message[i] < ' ' || machine_message[i] > '~')
+			machine_message[i] = '?';
+	}
+	return false;
+}
+
+/* NAME or NAME:N. */
+static bool fail(const char *text)
+{
+	char name[64];
+	uint32_t nth = 1;
+	size_t length = 0;
+	while (text[length] && text[length] != ':')
+		length++;
+	if (length >= sizeof name)
+		return false;
+	memcpy(name, text, length);
+	name[length] = 0;
+	if (text[length]) {
+		nth = 0;
+		for (const char *at = text + length + 1; *at; at++) {
+			if (*at < '0' || *at > '9' || nth > 100000000)
+				return false;
+			nth = nth * 10 + (uint32_t)(*at - '0');
+		}
+	}
+	return nth && ndk_policy_fail(name, nth);
+}
 
 bool machine_network(const struct ketch_options *options)
 {
+	static const enum ndk_complete complete[] = {
+		[KETCH_NDK_DEFAULT] = NDK_COMPLETE_DEFAULT,
+		[KETCH_NDK_INLINE] = NDK_COMPLETE_INLINE,
+		[KETCH_NDK_PENDING] = NDK_COMPLETE_PENDING,
+		[KETCH_NDK_RANDOM] = NDK_COMPLETE_RANDOM,
+	};
 	for (uint32_t i = 0; i < options->adapter_count; i++) {
-		const char *why = ndis_adapter_describe(options->adapters[i]);
-		if (!why)
-			continue;
-		rtl_print(machine_message, sizeof machine_message, "--adapter=%.80s: %s",
-			  options->adapters[i], why);
-		return false;
+		const char *wrong = ndis_adapter_describe(options->adapters[i]);
+		if (wrong)
+			return refuse("adapter", options->adapters[i], wrong);
 	}
-	ndis_initialize();
+	const char *why = ndis_initialize();
+	if (why)
+		return refuse("adapter", "...", why);
+	ndk_policy_set(complete[options->ndk_complete], options->ndk_seed);
+	for (uint32_t i = 0; i < options->ndk_failure_count; i++) {
+		if (!fail(options->ndk_failures[i]))
+			return refuse("ndk-fail", options->ndk_failures[i],
+				      "it is NAME or NAME:N, the N-th call of an NDK function "
+				      "(docs/ndk.md lists them)");
+	}
+	wsk_delay_ms = options->wsk_delay_ms;
+	if (options->wsk_patience_ms)
+		wsk_patience_ms = options->wsk_patience_ms;
 	return true;
 }

@@ -3,10 +3,10 @@
  * convert.c: names of interfaces: index, LUID, alias, GUID, and masks.
  *
  * Contexts: IRQL < DISPATCH_LEVEL; reads the constant table of interfaces, no locks.
- * Implements DEF-76. Chosen: where a name does not fit its buffer, the first character is 0 if there
- * is room for it, and the status is STATUS_BUFFER_TOO_SMALL (the page's STATUS_NOT_ENOUGH_MEMORY is
- * no status of the kernel). An interface's name (not its alias) is "ethernet_N" or "loopback_N", N
- * its NetLuidIndex.
+ * Implements DEF-76. Chosen: where a name does not fit its buffer, the first character is 0 if
+ * there is room for it, and the status is STATUS_BUFFER_TOO_SMALL (the page's
+ * STATUS_NOT_ENOUGH_MEMORY is no status of the kernel). An interface's name (not its alias) is
+ * "ethernet_N" or "loopback_N", N its NetLuidIndex.
  */
 #include "ndis/ndis_internal.h"
 #include "rtl/rtl.h"

@@ -11,6 +11,7 @@
  * index too, so that they are the same in each run. Index 1 is the software loopback interface.
  */
 #include "ndis/ndis_internal.h"
+#include "port/port.h"
 #include "rtl/rtl.h"
 
 static struct ndis_interface interfaces[NDIS_INTERFACES];
@@ -91,16 +92,8 @@ bool ndis_interface_add_address(struct ndis_interface *interface, const SOCKADDR
 	return true;
 }
 
-static void make_default(const char *text)
+static void make_software_loopback(void)
 {
-	const char *why = ndis_adapter_describe(text);
-	(void)why; /* a text of our own */
-}
-
-void ndis_initialize(void)
-{
-	if (interface_count == 0)
-		make_default("loopback:2=192.0.2.1,fd00::1,3=192.0.2.2,fd00::2");
 	struct ndis_interface *loopback = ndis_interface_make(1, NDIS_SOFTWARE_LOOPBACK);
 	if (!loopback)
 		return; /* sixteen RNICs: the machine has no room for it */
@@ -113,6 +106,74 @@ void ndis_initialize(void)
 	address.Ipv6.sin6_family = AF_INET6;
 	address.Ipv6.sin6_addr.u.Byte[15] = 1;
 	ndis_interface_add_address(loopback, &address, 128);
+}
+
+/* ---- RNICs for NDK ---- */
+
+/* The provider's addresses are the interface's, which came from --adapter. */
+static void give_addresses(struct ndis_interface *interface)
+{
+	struct ndk_device *rnic = &interface->rnic;
+	for (uint32_t i = 0; i < interface->address_count; i++) {
+		const struct ndis_address *from = &interface->addresses[i];
+		struct ndk_device_address *to = &rnic->addresses[rnic->address_count++];
+		to->family = from->address.si_family;
+		to->prefix = from->prefix;
+		if (to->family == AF_INET)
+			memcpy(to->bytes, &from->address.Ipv4.sin_addr, 4);
+		else
+			memcpy(to->bytes, &from->address.Ipv6.sin6_addr, 16);
+	}
+}
+
+/* A device of the host has addresses and a name of its own. */
+static const char *open_verbs(struct ndis_interface *interface)
+{
+	static char why[200];
+	struct ndk_device *rnic = &interface->rnic;
+	if (!port_verbs_open(rnic, interface->device, why, sizeof(why)))
+		return why;
+	for (uint32_t i = 0; i < rnic->address_count; i++) {
+		const struct ndk_device_address *from = &rnic->addresses[i];
+		SOCKADDR_INET address;
+		memset(&address, 0, sizeof(address));
+		address.si_family = from->family;
+		if (from->family == AF_INET)
+			memcpy(&address.Ipv4.sin_addr, from->bytes, 4);
+		else
+			memcpy(&address.Ipv6.sin6_addr, from->bytes, 16);
+		ndis_interface_add_address(interface, &address, from->prefix);
+	}
+	for (size_t i = 0; i < NDIS_ALIAS_LENGTH - 1 && i < sizeof(rnic->name); i++)
+		interface->description[i] = (WCHAR)(unsigned char)rnic->name[i];
+	return NULL;
+}
+
+static const char *add_rnic(struct ndis_interface *interface)
+{
+	struct ndk_device *rnic = &interface->rnic;
+	rnic->interface_index = interface->index;
+	if (interface->kind == NDIS_RNIC_LOOPBACK) {
+		rnic->provider = &ndk_loopback;
+		rtl_narrow(rnic->name, sizeof(rnic->name), interface->alias, NDIS_ALIAS_LENGTH - 1);
+		give_addresses(interface);
+	} else {
+		const char *why = open_verbs(interface);
+		if (why)
+			return why;
+	}
+	return ndk_device_add(rnic) ? NULL : "NDK has no room for this RNIC";
+}
+
+const char *ndis_initialize(void)
+{
+	const char *why = NULL;
+	if (interface_count == 0)
+		why = ndis_adapter_describe("loopback");
+	for (uint32_t i = 0; i < interface_count && !why; i++)
+		why = add_rnic(&interfaces[i]);
+	make_software_loopback();
+	return why;
 }
 
 static const uint8_t *bytes_of(const SOCKADDR_INET *address)

@@ -9,6 +9,7 @@
 #include <netioapi.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "ndk/ndk.h"
 
 #define NDIS_INTERFACES    16u
 #define NDIS_ADDRESSES     8u /* of one interface */
@@ -35,19 +36,23 @@ struct ndis_interface {
 	WCHAR alias[NDIS_ALIAS_LENGTH];
 	WCHAR description[NDIS_ALIAS_LENGTH];
 	char device[NDIS_DEVICE_LENGTH]; /* NDIS_RNIC_VERBS: its name on the host */
+	struct ndk_device rnic;          /* what NDK adapters are opened on */
 	uint32_t address_count;
 	struct ndis_address addresses[NDIS_ADDRESSES];
 };
 
 /*
- * One --adapter: `loopback`, `loopback:INDEX=VALUE,...` or `verbs:DEVICE`. VALUE is an address,
+ * One --adapter: `loopback`, `loopback:INDEX=VALUE,...`, `verbs` (the first device of the host) or
+ * `verbs:DEVICE`. VALUE is an address,
  * with or without /PREFIX, `alias:NAME` or `luid:NUMBER`; VALUE without INDEX= goes to the last
  * index. 0: understood; else why not, in words. Before ndis_initialize, by the thread that boots.
  */
 const char *ndis_adapter_describe(const char *text);
-/* The default adapters when none was described: index 2 with 192.0.2.1 and fd00::1, index 3 with
- * 192.0.2.2 and fd00::2; and the software loopback interface. */
-void ndis_initialize(void);
+/*
+ * The default adapters when none was described: index 2 with 192.0.2.1 and fd00::1, index 3 with
+ * 192.0.2.2 and fd00::2; and the software loopback interface. Adds the RNICs to NDK. 0, or why not.
+ */
+const char *ndis_initialize(void);
 
 uint32_t ndis_interface_count(void);
 const struct ndis_interface *ndis_interface_at(uint32_t number);

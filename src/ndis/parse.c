@@ -220,7 +220,7 @@ static const char *take_verbs(const char *device)
 	NET_IFINDEX index = 2;
 	while (ndis_interface_find(index))
 		index++;
-	if (!*device || rtl_length(device) >= NDIS_DEVICE_LENGTH)
+	if (rtl_length(device) >= NDIS_DEVICE_LENGTH)
 		return "verbs: takes the name of an RDMA device of this host";
 	struct ndis_interface *interface = ndis_interface_make(index, NDIS_RNIC_VERBS);
 	if (!interface)
@@ -237,7 +237,9 @@ const char *ndis_adapter_describe(const char *text)
 	end = text + rtl_length(text);
 	if (starts(&text, end, "loopback:"))
 		return take_loopback(text);
+	if (rtl_equal(text, "verbs"))
+		return take_verbs("");
 	if (starts(&text, end, "verbs:"))
 		return take_verbs(text);
-	return "it is loopback, loopback:INDEX=ADDRESS,... or verbs:DEVICE";
+	return "it is loopback, loopback:INDEX=ADDRESS,..., verbs or verbs:DEVICE";
 }
