@@ -65,6 +65,8 @@ static NTSTATUS enter(struct post *post, enum ndk_function function)
 		return STATUS_INVALID_DEVICE_STATE;
 	if (vf_on())
 		post->serial = ndk_serial_enter(post->user, post->name, qp, post->caller);
+	if (post->user == &qp->initiator_user)
+		qp->deferred = false; /* an inline failure ends a chain, too (NDK-107) */
 	if (!ndk_must_fail(function, &status))
 		return STATUS_SUCCESS;
 	ndk_serial_leave(post->user, post->serial);

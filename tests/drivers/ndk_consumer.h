@@ -371,3 +371,130 @@ CHECK_HELPER VOID NTAPI on_disconnect(PVOID context)
 {
 	link_break(context);
 }
+
+/* ---- Ends: all but the connection ---- */
+
+static WSK_PROVIDER_NPI npi;
+static WSK_PROVIDER_NDK_DISPATCH ndk;
+
+CHECK_HELPER NTSTATUS make_queues(struct link *link)
+{
+	struct wait wait;
+	const NDK_ADAPTER_DISPATCH *adapter = link->adapter->Dispatch;
+	NTSTATUS status = adapter->NdkCreateCq(link->adapter, 64, on_receive_cq, link, NULL,
+					       on_create, wait_begin(&wait), &link->receive_cq);
+	status = wait_end(&wait, status, (PVOID *)&link->receive_cq);
+	if (!NT_SUCCESS(status))
+		return status;
+	status = adapter->NdkCreateCq(link->adapter, 64, on_send_cq, link, NULL, on_create,
+				      wait_begin(&wait), &link->send_cq);
+	status = wait_end(&wait, status, (PVOID *)&link->send_cq);
+	if (!NT_SUCCESS(status))
+		return status;
+	status = link->send_cq->Dispatch->NdkControlCqInterruptModeration(link->send_cq, 20,
+									  MAXULONG);
+	if (!NT_SUCCESS(status))
+		return status;
+	status = link->pd->Dispatch->NdkCreateQp(link->pd, link->receive_cq, link->send_cq, link,
+						 16, 16, 4, 4, 0, on_create, wait_begin(&wait),
+						 &link->qp);
+	return wait_end(&wait, status, (PVOID *)&link->qp);
+}
+
+/* The client: fast-register, its token is read once (DEF-1). The server: NdkRegisterMr. */
+CHECK_HELPER NTSTATUS make_region(struct link *link, BOOLEAN fast)
+{
+	struct wait wait;
+	NTSTATUS status = link->pd->Dispatch->NdkCreateMr(link->pd, fast, on_create,
+							  wait_begin(&wait), &link->mr);
+	status = wait_end(&wait, status, (PVOID *)&link->mr);
+	if (!NT_SUCCESS(status))
+		return status;
+	const NDK_MR_DISPATCH *mr = link->mr->Dispatch;
+	if (fast) {
+		status = mr->NdkInitializeFastRegisterMr(link->mr, link->data.lam->AdapterPageCount,
+							 TRUE, on_request, wait_begin(&wait));
+		status = wait_end(&wait, status, NULL);
+		if (NT_SUCCESS(status))
+			link->token = mr->NdkGetRemoteTokenFromMr(link->mr);
+		return NT_SUCCESS(status) && !link->token ? STATUS_DATA_ERROR : status;
+	}
+	status = mr->NdkRegisterMr(link->mr, link->data.mdl, DATA, NDK_MR_FLAG_ALLOW_LOCAL_WRITE,
+				   on_request, wait_begin(&wait));
+	status = wait_end(&wait, status, NULL);
+	link->registered = NT_SUCCESS(status);
+	if (link->registered)
+		link->token = mr->NdkGetLocalTokenFromMr(link->mr);
+	return status;
+}
+
+CHECK_HELPER NTSTATUS link_open(struct link *link, NET_IFINDEX index, BOOLEAN fast)
+{
+	NDK_VERSION version = {1, 0};
+	ULONG size = sizeof(link->info);
+	struct wait wait;
+	NTSTATUS status = ndk.WskOpenNdkAdapter(npi.Client, version, index, &link->adapter);
+	if (!NT_SUCCESS(status))
+		return status;
+	status = link->adapter->Dispatch->NdkQueryAdapterInfo(link->adapter, &link->info, &size);
+	if (!NT_SUCCESS(status))
+		return status;
+	status = link->adapter->Dispatch->NdkCreatePd(link->adapter, on_create, wait_begin(&wait),
+						      &link->pd);
+	status = wait_end(&wait, status, (PVOID *)&link->pd);
+	if (!NT_SUCCESS(status))
+		return status;
+	link->pd->Dispatch->NdkGetPrivilegedMemoryRegionToken(link->pd, &link->privileged);
+	status = memory_make(link, &link->messages, (SLOTS + SENDS) * MESSAGE);
+	if (NT_SUCCESS(status))
+		status = memory_make(link, &link->data, DATA);
+	if (NT_SUCCESS(status))
+		status = make_region(link, fast);
+	return NT_SUCCESS(status) ? make_queues(link) : status;
+}
+
+CHECK_HELPER NTSTATUS link_start(struct link *link)
+{
+	NTSTATUS status = STATUS_SUCCESS;
+	for (ULONG i = 0; i < SLOTS && NT_SUCCESS(status); i++)
+		status = post_receive(link, i);
+	arm(link, link->receive_cq);
+	arm(link, link->send_cq);
+	return status;
+}
+
+/* DEF-115, DEF-116: flush, close the connector, wait for every request, then close the rest. */
+CHECK_HELPER void link_close(struct link *link)
+{
+	struct wait wait;
+	link_break(link);
+	if (link->qp)
+		link->qp->Dispatch->NdkFlush(link->qp);
+	CLOSE(link->connector, NdkCloseConnector);
+	for (ULONG i = 0; link->posted && i < 5000; i++) {
+		drain_receives(link);
+		drain_initiator(link);
+		check_sleep(1);
+	}
+	if (link->posted) {
+		DbgPrint("FAIL %s: %d requests never came back\n", link->name, link->posted);
+		return; /* a close would wait for ever: the report at unload tells more */
+	}
+	CLOSE(link->qp, NdkCloseQp);
+	CLOSE(link->receive_cq, NdkCloseCq);
+	CLOSE(link->send_cq, NdkCloseCq);
+	if (link->registered)
+		/* a failure: the close of the region ends its registration */
+		wait_end(&wait,
+			 link->mr->Dispatch->NdkDeregisterMr(link->mr, on_request,
+							     wait_begin(&wait)),
+			 NULL);
+	CLOSE(link->mr, NdkCloseMr);
+	CLOSE(link->pd, NdkClosePd);
+	if (!link->adapter)
+		return;
+	memory_free(link, &link->messages);
+	memory_free(link, &link->data);
+	ndk.WskCloseNdkAdapter(npi.Client, link->adapter);
+	link->adapter = NULL;
+}
