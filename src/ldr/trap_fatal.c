@@ -227,6 +227,11 @@ _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place 
 	ldr_context_from_regs(&context, &place->regs);
 	context.Rip = place->driver_rip - trap_describe(trap, &record);
 	record.ExceptionAddress = (PVOID)context.Rip;
+	if (trap_executes_user(trap)) {
+		rtl_print(text, sizeof(text), "kernel code went on at 0x%llx, in user memory",
+			  trap->address);
+		stop(ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, trap->address, 0, 0, 0, place, text);
+	}
 	if (core) {
 		explain_core(trap, place, text, sizeof(text));
 	} else if (trap->kind == PORT_TRAP_PAGE_FAULT) {
@@ -241,9 +246,6 @@ _Noreturn void trap_fatal(const struct port_trap *trap, const struct trap_place 
 	if (trap->kind != PORT_TRAP_PAGE_FAULT) {
 		stop(KMODE_EXCEPTION_NOT_HANDLED, (uint32_t)record.ExceptionCode, context.Rip,
 		     record.ExceptionInformation[0], record.ExceptionInformation[1], place, text);
-	}
-	if (trap_executes_user(trap)) {
-		stop(ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, trap->address, 0, 0, 0, place, text);
 	}
 	if (place->irql >= DISPATCH_LEVEL) {
 		stop(core ? IRQL_NOT_LESS_OR_EQUAL : DRIVER_IRQL_NOT_LESS_OR_EQUAL, trap->address,

@@ -285,9 +285,8 @@ bool mm_user_accessible(uint64_t address, bool write)
 		may = frame && (frame->pins || frame->shown);
 		unlock_quietly(old);
 	}
-	unsigned protection = !may          ? PORT_NONE
-			      : space->gone ? PORT_READ | PORT_WRITE
-					    : port_process_protection(space->process, page);
+	unsigned protection =
+		may && !space->gone ? port_process_protection(space->process, page) : PORT_NONE;
 	return protection & (write ? PORT_WRITE : PORT_READ);
 }
 

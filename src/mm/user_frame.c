@@ -11,8 +11,9 @@
  * touches a user address: pages come and go by the port's copies. user_frame_at: any context.
  *
  * Chosen: changed bytes that the program can no longer take (it unmapped the page) are lost, as
- * with the page. A program that was killed has pages of zeros: on Windows the memory stays until
- * the last thread has left the kernel, and kernel code must not fault on it.
+ * with the page. While a program that was killed has threads in the kernel, its pages read as zeros
+ * and take stores: on Windows the memory stays until the last thread has left, so kernel code must
+ * not fault on it. After that there is none.
  */
 #include "mm/mm_internal.h"
 #include "mm/user_internal.h"
@@ -167,7 +168,7 @@ static bool page_read(struct mm_space *space, uint64_t page, char *to)
 
 static bool page_writable(struct mm_space *space, uint64_t page)
 {
-	return space->gone || (port_process_protection(space->process, page) & PORT_WRITE);
+	return !space->gone && (port_process_protection(space->process, page) & PORT_WRITE);
 }
 
 enum user_in user_frame_in(struct mm_space *space, uint64_t page, bool write,

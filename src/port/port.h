@@ -212,7 +212,8 @@ enum port_page {
 	PORT_PAGE_GONE, /* it has ended */
 };
 enum port_page port_process_page(struct port_process *process, uint64_t address, void *to);
-/* What the program itself may do at `address`: enum port_protection. In handlers too. */
+/* What the program itself may do at `address`: enum port_protection; everything when it has ended.
+ * In handlers too. */
 unsigned port_process_protection(struct port_process *process, uint64_t address);
 /*
  * Ask whoever holds `cpu` to stand still, at whatever IRQL: ke_port_hold is called there again and

@@ -169,9 +169,11 @@ unsigned port_process_protection(struct port_process *process, uint64_t address)
 	char text[4096];
 	long file = open_maps(port_process_id(process)), size;
 	unsigned protection = PORT_NONE;
+	bool any = false;
 	if (file < 0)
-		return PORT_NONE;
+		return file == -ENOENT || file == -ESRCH ? PORT_READ | PORT_WRITE : PORT_NONE;
 	while ((size = host_syscall(SYS_read, file, (long)text, sizeof text, 0, 0, 0)) > 0) {
+		any = true;
 		for (long i = 0; i < size; i++) {
 			if (!maps_take(&line, text[i]))
 				continue;
@@ -184,5 +186,7 @@ unsigned port_process_protection(struct port_process *process, uint64_t address)
 	}
 out:
 	host_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+	if (!any) /* killed: its memory is gone */
+		return PORT_READ | PORT_WRITE;
 	return protection;
 }
