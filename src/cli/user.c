@@ -13,18 +13,29 @@
 
 /* ---- Words ---- */
 
+/* Commas part the words; `\\,` is a comma. */
 bool user_parse(const char *text, struct action *action)
 {
-	char *copy = strdup(text);
-	size_t count = 1, i = 0;
+	char *word = malloc(strlen(text) + 1);
+	size_t count = 1;
 	for (const char *at = text; *at; at++)
 		count += *at == ',';
 	action->kind = ACTION_USER;
 	action->arguments = calloc(count + 1, sizeof *action->arguments);
-	if (!copy || !action->arguments)
+	if (!word || !action->arguments)
 		return false;
-	for (char *word; (word = strsep(&copy, ","));)
-		action->arguments[i++] = word;
+	action->arguments[0] = word;
+	for (count = 1; *text; text++) {
+		if (*text == ',') {
+			*word++ = 0;
+			action->arguments[count++] = word;
+			continue;
+		}
+		if (text[0] == '\\' && text[1] == ',')
+			text++;
+		*word++ = *text;
+	}
+	*word = 0;
 	return action->arguments[0][0] != 0;
 }
 
@@ -114,7 +125,7 @@ static void print_program(const struct ketch_user *user)
 	fprintf(stderr, "ketch: program %s (process %u): ", escaped(user->name), user->pid);
 	switch (user->state) {
 	case KETCH_USER_RUNNING:
-		fputs("still running", stderr);
+		fputs("still running, ended with the machine", stderr);
 		break;
 	case KETCH_USER_FAILED:
 		fputs("not started", stderr);

@@ -13,6 +13,7 @@
 #include "ps/ps_internal.h"
 #include "ex/ex.h"
 #include "ldr/ldr.h"
+#include "ps/user.h"
 
 /* How a driver's thread starts; freed by the new thread. */
 struct start {
@@ -82,6 +83,8 @@ NTSTATUS ps_thread_allocate(PKTHREAD *result)
 /* On a processor, after the thread has left its stack for good. */
 static void gone(PKTHREAD thread)
 {
+	if (!thread->system_thread)
+		ps_user_less();
 	ob_dereference(thread);
 }
 
@@ -103,6 +106,8 @@ NTSTATUS ps_thread_prepare(PKPROCESS process, void (*start)(void *), void *conte
 		return status;
 	}
 	ob_reference(thread); /* its own, until it is gone */
+	if (!thread->system_thread)
+		atomic_fetch_add(&ps_user_count, 1);
 	*result = thread;
 	return STATUS_SUCCESS;
 }

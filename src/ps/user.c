@@ -30,6 +30,12 @@ _Atomic uint32_t ps_user_count;
 static struct ps_program *_Atomic first_program;
 static struct ps_program *last_program; /* ps_lock */
 
+void ps_user_less(void)
+{
+	if (atomic_fetch_sub(&ps_user_count, 1) == 1)
+		ke_host_signal();
+}
+
 struct ps_program *ps_program_first(void)
 {
 	return atomic_load_explicit(&first_program, memory_order_acquire);
@@ -278,8 +284,8 @@ static void over(struct ps_user *user, enum ps_program_state state)
 		program_list(user);
 	atomic_store_explicit(&program->state, state, memory_order_release);
 	ob_dereference(process);
-	atomic_fetch_sub(&ps_user_count, 1);
 	ke_host_signal();
+	ps_user_less();
 }
 
 void ps_user_ended(struct ps_user *user)

@@ -43,8 +43,10 @@ struct ps_program {
 struct ps_program *ps_program_first(void);
 struct ps_program *ps_program_next(struct ps_program *program);
 
-/* Processes that have not ended. ke_host_signal tells of changes. */
+/* Processes that have not ended, and user threads that are not gone. ke_host_signal tells when
+ * there are none. */
 extern _Atomic uint32_t ps_user_count;
+void ps_user_less(void); /* by one; any context */
 
 /*
  * Start a program: arguments as in port.h, kept by the caller until the state is no longer

@@ -24,6 +24,8 @@ static const struct {
 	[USER_CALL_MODIFY_LDT] = {__NR_modify_ldt, 123},
 };
 
+#define VDSO_PAGES 4
+
 /* 64: `syscall`, 32: `int $0x80`, 0: neither. */
 static unsigned call_at(struct port_user *user, uint64_t address)
 {
@@ -62,6 +64,32 @@ static uint64_t vdso_of(struct port_user *user)
 	return 0;
 }
 
+/*
+ * A 32-bit program's vdso has both; there it must be int $0x80, as the host keeps the memory of
+ * 32-bit programs for 32-bit calls.
+ */
+static unsigned vdso_site(struct port_user *user, uint64_t *address)
+{
+	uint64_t vdso = vdso_of(user);
+	unsigned found = 0;
+	for (unsigned i = 0; vdso && i < VDSO_PAGES; i++) {
+		uint8_t code[PORT_PAGE_SIZE];
+		uint64_t page = vdso + i * PORT_PAGE_SIZE;
+		size_t size = user_memory_read(user, page, code, sizeof code);
+		for (size_t at = 0; at + 1 < size; at++) {
+			bool narrow = code[at] == 0xcd && code[at + 1] == 0x80;
+			bool wide = code[at] == 0x0f && code[at + 1] == 0x05;
+			if (!narrow && (!wide || found))
+				continue;
+			*address = page + at;
+			if (narrow)
+				return 32;
+			found = 64;
+		}
+	}
+	return found;
+}
+
 unsigned user_call_site(struct port_user *user, const struct user_regs_struct *regs,
 			uint64_t *address)
 {
@@ -70,20 +98,7 @@ unsigned user_call_site(struct port_user *user, const struct user_regs_struct *r
 	/* `syscall` in 32-bit code returns elsewhere. */
 	if (bits == 32 || (bits == 64 && regs->cs == 0x33))
 		return bits;
-	uint64_t vdso = vdso_of(user);
-	for (uint64_t page = vdso; vdso && page < vdso + 4 * PORT_PAGE_SIZE;
-	     page += PORT_PAGE_SIZE) {
-		uint8_t code[PORT_PAGE_SIZE];
-		size_t size = user_memory_read(user, page, code, sizeof code);
-		for (size_t i = 0; i + 1 < size; i++) {
-			*address = page + i;
-			if (code[i] == 0xcd && code[i + 1] == 0x80)
-				return 32;
-			if (code[i] == 0x0f && code[i + 1] == 0x05)
-				return 64;
-		}
-	}
-	return 0;
+	return vdso_site(user, address);
 }
 
 void user_call_prepare(struct user_regs_struct *regs, unsigned bits, uint64_t address,
