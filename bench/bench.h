@@ -51,6 +51,10 @@ void kernel_dispatchers_begin(void);
 void kernel_dispatchers_end(void);
 void kernel_driver_set(const char *name, const void *file, size_t size);
 
+/* kernel_bound.c; the program is bound_faults. */
+double kernel_bound_handled(unsigned count);
+void kernel_bound_set(const char *path);
+
 /* Run a batch in the machine's control thread. */
 double bench_in_kernel(double (*batch)(unsigned count), unsigned count);
 void bench_call_kernel(void (*call)(void));
@@ -69,4 +73,7 @@ double baseline_map(unsigned count);
 void baseline_begin(const char *image);
 void baseline_readers_begin(bool busy);
 void baseline_readers_end(void);
+/* baseline_bound.c */
+double baseline_bound(unsigned count);
+void baseline_bound_set(const char *path);
 double bench_process(const char *const *words);

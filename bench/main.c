@@ -17,7 +17,7 @@
 
 static struct row rows[32];
 static size_t row_count;
-static char hello[PATH_MAX], ketch[PATH_MAX];
+static char hello[PATH_MAX], ketch[PATH_MAX], bound_faults[PATH_MAX];
 
 static int compare(const void *a, const void *b)
 {
@@ -158,7 +158,8 @@ static bool find(void)
 		if (access(ketch, X_OK))
 			*ketch = 0;
 	}
-	return *hello && *ketch;
+	snprintf(bound_faults, sizeof bound_faults, "%.2000s/bound_faults", self);
+	return *hello && *ketch && !access(bound_faults, X_OK);
 }
 
 static bool load_hello(void)
@@ -199,7 +200,8 @@ int main(int argc, char **argv)
 	}
 	if (!find() || !load_hello()) {
 		fprintf(stderr,
-			"ketch-bench: hello.sys and ketch are not beside it (run: ./x build)\n");
+			"ketch-bench: hello.sys, ketch and bound_faults are not beside it (run: "
+			"./x build)\n");
 		return 2;
 	}
 	if (!ketch_boot(&options)) {
@@ -207,6 +209,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	baseline_begin(hello);
+	kernel_bound_set(bound_faults);
+	baseline_bound_set(bound_faults);
 
 	calibrate("calibration.call", "an empty call through a pointer", baseline_empty_call,
 		  100000);
@@ -230,6 +234,9 @@ int main(int argc, char **argv)
 		"<= 1.0", kernel_register_deregister, baseline_urcu_idle, 500, BENCH_SAMPLES);
 	baseline_readers_end();
 	measure_busy_deregister();
+	measure("bound.handled",
+		"fault to callback to resumed, separate process, against a bare tracer", "<= 1.25",
+		kernel_bound_handled, baseline_bound, 1000, BENCH_SAMPLES);
 	measure("irql.raise+lower", "called form, against an empty call", "<= 5 ns", kernel_irql,
 		baseline_empty_call, 100000, BENCH_SAMPLES);
 	/* hello.sys greets on standard output. */
