@@ -16,7 +16,7 @@
  * unlinked nor used again. Deregistration makes the generation even, from which moment no walk
  * enters the entry; if it is being called, it stays in the list as a place to go on from, with
  * links that others keep right, until the last call leaves it and wakes the deregistration
- * (`waiter`, set and read under `lock`), which then unlinks it. Were it unlinked at once, its own
+ * (`waiters`, under `lock`), which then unlinks it. Were it unlinked at once, its own
  * `next` would grow stale: it could name an entry that has been removed and registered anew at the
  * head, and the walk would begin again from there. A slot that was left can be a newer registration
  * when a walk comes by: `number` and the walk's `limit` tell.
@@ -137,8 +137,7 @@ void *ke_registry_register(struct ke_registry *registry, void *routine, void *co
 	entry->routine = routine;
 	entry->context = context;
 	entry->caller = caller;
-	atomic_store_explicit(&entry->claimed, 0, memory_order_relaxed);
-	atomic_store_explicit(&entry->declined, 0, memory_order_relaxed);
+	entry->running = entry->waited = 0; /* claimed, declined */
 	entry->number = ++registry->registrations;
 	do {
 		/* Odd, and such that the handle is not NULL. */
@@ -188,10 +187,43 @@ static struct ke_registry_entry *find(struct ke_registry *registry, void *handle
 	return live ? entry : NULL;
 }
 
+/* On the stack of a deregistration that sleeps. */
+struct ke_registry_waiter {
+	struct ke_registry_waiter *next;
+	const struct ke_registry_entry *entry;
+	KEVENT left; /* nobody calls the entry any more */
+};
+
+/*
+ * With the lock, which is given up for a while: sleep until no call of the entry runs. Whoever sets
+ * the event does so with the lock, and is done with it when we have it again.
+ */
+static void wait_for_calls(struct ke_registry *registry, struct ke_registry_entry *entry, KIRQL old)
+{
+	struct ke_registry_waiter waiter = {.next = registry->waiters, .entry = entry};
+	KeInitializeEvent(&waiter.left, NotificationEvent, FALSE);
+	registry->waiters = &waiter;
+	entry->waited = true;
+	ke_lock_lower(&registry->lock, old);
+	KeWaitForSingleObject(&waiter.left, Executive, KernelMode, FALSE, NULL);
+	ke_lock_raise(&registry->lock);
+	struct ke_registry_waiter **link = &registry->waiters;
+	while (*link != &waiter)
+		link = &(*link)->next;
+	*link = waiter.next;
+}
+
+static void wake_waiter(struct ke_registry *registry, const struct ke_registry_entry *entry)
+{
+	struct ke_registry_waiter *waiter = registry->waiters;
+	while (waiter->entry != entry)
+		waiter = waiter->next;
+	KeSetEvent(&waiter->left, IO_NO_INCREMENT, FALSE);
+}
+
 NTSTATUS ke_registry_deregister(struct ke_registry *registry, void *handle)
 {
 	NTSTATUS status = STATUS_SUCCESS;
-	KEVENT left;
 	if (!registry->grace && ke_registry_inside(registry))
 		return STATUS_UNSUCCESSFUL;
 
@@ -201,7 +233,7 @@ NTSTATUS ke_registry_deregister(struct ke_registry *registry, void *handle)
 		status = STATUS_INVALID_HANDLE;
 		goto out;
 	}
-	if (entry->running && old > APC_LEVEL) {
+	if (!registry->grace && entry->running && old > APC_LEVEL) {
 		status = STATUS_UNSUCCESSFUL; /* who waits here stops the processor that calls */
 		goto out;
 	}
@@ -212,15 +244,8 @@ NTSTATUS ke_registry_deregister(struct ke_registry *registry, void *handle)
 		registry->grace();
 		old = ke_lock_raise(&registry->lock);
 	} else {
-		if (entry->running) {
-			KeInitializeEvent(&left, NotificationEvent, FALSE);
-			entry->waiter = &left;
-			ke_lock_lower(&registry->lock, old);
-			KeWaitForSingleObject(&left, Executive, KernelMode, FALSE, NULL);
-			/* Whoever set the event did so with the lock, and is done with it. */
-			old = ke_lock_raise(&registry->lock);
-			entry->waiter = NULL;
-		}
+		if (entry->running)
+			wait_for_calls(registry, entry, old);
 		unlink_entry(registry, entry);
 	}
 	free_entry(registry, entry);
@@ -258,8 +283,8 @@ void ke_registry_walk_begin(struct ke_registry_walk *walk, struct ke_registry *r
 static void leave(struct ke_registry_walk *walk)
 {
 	struct ke_registry_entry *entry = walk->entry;
-	if (entry && --entry->running == 0 && entry->waiter)
-		KeSetEvent(entry->waiter, 0, FALSE);
+	if (entry && --entry->running == 0 && entry->waited)
+		wake_waiter(walk->registry, entry);
 	walk->entry = NULL;
 }
 

@@ -17,20 +17,31 @@
 
 #include "ke/ke.h"
 
+/* One line of the cache: an NMI's walk reads one for each callback. */
 struct ke_registry_entry {
 	struct ke_registry_entry *_Atomic next; /* the next older one */
-	struct ke_registry_entry *newer;        /* lock */
 	void *routine;
 	void *context;
-	uint64_t caller;     /* who registered it */
+	uint64_t caller;                             /* who registered it */
+	union {                                      /* lock */
+		struct ke_registry_entry *newer;     /* in the list */
+		struct ke_registry_entry *next_free; /* free */
+	};
 	uint32_t slot;       /* own place, fixed */
 	uint32_t generation; /* odd while registered; lock */
 	uint64_t number;     /* of the registration, ascending; fixed while registered */
-	uint32_t running;    /* calls of a counted family that run now; lock */
-	PKEVENT waiter;      /* the deregistration that waits for them; lock */
-	struct ke_registry_entry *next_free;
-	_Atomic uint32_t claimed, declined; /* NMIs that no driver sent, while checked (VER-48) */
+	union {
+		struct {                  /* counted families; lock */
+			uint32_t running; /* calls that run now */
+			uint32_t waited;  /* a deregistration waits for them (ke_registry.waiters)
+					   */
+		};
+		struct { /* NMIs that no driver sent, while checked (VER-48) */
+			_Atomic uint32_t claimed, declined;
+		};
+	};
 };
+_Static_assert(sizeof(struct ke_registry_entry) == 64, "one line of the cache");
 
 #define KE_REGISTRY_CHUNKS 24
 
@@ -43,6 +54,7 @@ struct ke_registry {
 	struct ke_registry_entry *_Atomic head; /* the newest */
 	struct ke_registry_entry *oldest;       /* lock */
 	uint64_t registrations;                 /* so far; lock */
+	struct ke_registry_waiter *waiters;     /* deregistrations that sleep; lock */
 	struct ke_lock lock; /* writers and walks; free list, chunks, generations */
 	struct ke_registry_entry *free;
 	struct ke_registry_entry

@@ -145,7 +145,7 @@ static void *deregisters(void *handle)
 static bool waited_for(const struct ke_registry_entry *entry)
 {
 	KIRQL old = ke_lock_raise(&family.lock);
-	bool waited = entry->waiter != NULL;
+	bool waited = entry->waited;
 	ke_lock_lower(&family.lock, old);
 	return waited;
 }
