@@ -237,6 +237,16 @@ static bool install(int number, void (*handler)(int, siginfo_t *, void *), int f
 #endif
 }
 
+/* A traced program that stops would wake a thread of the host each time, to ignore the signal. */
+static void silence_stops(void)
+{
+	struct sigaction action;
+	if (sigaction(SIGCHLD, NULL, &action) == 0) {
+		action.sa_flags |= SA_NOCLDSTOP;
+		sigaction(SIGCHLD, &action, NULL);
+	}
+}
+
 bool host_signals_install(void)
 {
 	static const int interrupt_only[] = {HOST_SIGNAL_INTERRUPT};
@@ -249,6 +259,7 @@ bool host_signals_install(void)
 		  install(HOST_SIGNAL_HOLD, on_hold, SA_ONSTACK, interrupt_only, 1) &&
 		  install(HOST_SIGNAL_FREEZE, on_freeze, SA_ONSTACK, both, 2);
 	restorer = find_restorer();
+	silence_stops();
 	for (size_t i = 0; ok && i < sizeof traps / sizeof *traps; i++)
 		ok = install(traps[i], host_on_trap, SA_ONSTACK | SA_NODEFER, no_hold, 2);
 	return ok;
