@@ -51,6 +51,22 @@ compile() {
 	return 1
 }
 
+# A user program, "KIND:SOURCE.c", compiled once; its path in $program. KIND 32: for i386, without a C library; 64: at fixed
+# addresses; pie: position independent.
+program() {
+	local kind=${1%%:*} source=$here/${1#*:}
+	program=$work/program-$kind-$(basename "$source" .c)
+	exec 8>"$program.lock"
+	flock 8
+	[ -e "$program" ] && return 0
+	case $kind in
+	32) clang --target=i386-linux-gnu -nostdlib -static -fuse-ld=lld -ffreestanding -fno-pic -fno-stack-protector -O1 \
+		-Wall -Wextra -o "$program" "$source" ;;
+	64) cc -O1 -Wall -Wextra -Wno-unused-result -no-pie -o "$program" "$source" -pthread ;;
+	pie) cc -O1 -Wall -Wextra -Wno-unused-result -fPIE -pie -o "$program" "$source" -pthread ;;
+	esac
+}
+
 # Run one case; says in $why what is wrong.
 run_case() {
 	local name=$1 drivers=$2 options=$3 actions=$4 expected=$5
@@ -63,6 +79,10 @@ run_case() {
 	done
 	mkdir -p "$work/files/$name"
 	read -ra options <<<"${options//@FILES@/$work/files/$name}"
+	while [[ $actions =~ @((32|64|pie):[a-z0-9_]+\.c)@ ]]; do
+		program "${BASH_REMATCH[1]}" || { why="${BASH_REMATCH[1]} does not compile"; return; }
+		actions=${actions//@${BASH_REMATCH[1]}@/$program}
+	done
 	read -ra actions <<<"$actions"
 	read -r want text <<<"$expected"
 	"$ketch" run --timeout=60 "${options[@]}" "${images[@]}" "${actions[@]}" >"$log" 2>&1

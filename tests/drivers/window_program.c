@@ -163,13 +163,21 @@ static void *set_flag(void *unused)
 {
 	nap(50);
 	request.flag = 1;
+	while (!request.stop) /* its end would bring the flag, too */
+		nap(1);
 	return unused;
 }
 
 static void *count_byte(void *unused)
 {
-	while (!request.stop)
-		request.bytes[1]++;
+	unsigned char mine = request.bytes[1];
+	while (!request.stop) {
+		if (request.bytes[1] != mine) {
+			fail("a byte that only the program writes");
+			break;
+		}
+		request.bytes[1] = ++mine;
+	}
 	return unused;
 }
 
