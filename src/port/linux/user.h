@@ -47,7 +47,8 @@ struct port_user {
 	struct port_user_regs regs;
 	struct user_regs_struct raw; /* as the host gave them */
 	struct user_fpregs_struct fxsave __attribute__((aligned(16)));
-	siginfo_t info; /* of the fault that it is stopped at */
+	uint64_t bound_code, bound_data; /* of its last #BR: the instruction and the bounds */
+	siginfo_t info;                  /* of the fault that it is stopped at */
 	bool delivered; /* it was given a fault, and nothing has happened to it since */
 	bool injected;  /* it has executed a call since, so the fault must be raised again ... */
 	bool redeliver; /* ... which it is: the next one is no new fault */
