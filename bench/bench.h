@@ -36,6 +36,14 @@ static inline void bench_record(uint64_t ns)
 		bench_records[bench_recorded++] = (double)ns;
 }
 
+/* A figure of the machine against one of the host, as a row; batches alternate, so that both meet
+ * the same noise. */
+void bench_measure(const char *name, const char *what, const char *reach,
+		   double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
+		   unsigned samples);
+/* The rows of ndk_rows.c. False: they could not be measured. */
+bool bench_ndk_rows(void);
+
 /* One batch each: ns for one operation. On a baton, in the control thread. */
 double kernel_nmi_self(unsigned count);
 double kernel_nmi_cross(unsigned count);

@@ -63,11 +63,9 @@ static void show(const struct row *row)
 	fflush(stdout);
 }
 
-/* A figure of the machine against one of the host; batches alternate, so that both meet the same
- * noise. */
-static void measure(const char *name, const char *what, const char *reach,
-		    double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
-		    unsigned samples)
+void bench_measure(const char *name, const char *what, const char *reach,
+		   double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
+		   unsigned samples)
 {
 	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES];
 	struct row *row = add(name, what, "ns", reach);
@@ -164,9 +162,9 @@ static void pin(bool one)
 static void measure_bound(void)
 {
 	pin(true);
-	measure("bound.handled",
-		"fault to callback to resumed, separate process, against a bare tracer", "<= 1.25",
-		kernel_bound_handled, baseline_bound, 1000, BENCH_SAMPLES);
+	bench_measure("bound.handled",
+		      "fault to callback to resumed, separate process, against a bare tracer",
+		      "<= 1.25", kernel_bound_handled, baseline_bound, 1000, BENCH_SAMPLES);
 	pin(false);
 }
 
@@ -252,30 +250,36 @@ int main(int argc, char **argv)
 		  2000);
 
 	bench_call_kernel(one_callback);
-	measure("nmi.self", "send to callback to resumed, against tgkill to self", "<= 1.15",
-		kernel_nmi_self, baseline_tgkill_self, 2000, BENCH_SAMPLES);
-	measure("nmi.cross", "send to callback, other processor busy, against tgkill", "<= 1.20",
-		kernel_nmi_cross, baseline_tgkill_cross, 500, BENCH_SAMPLES);
+	bench_measure("nmi.self", "send to callback to resumed, against tgkill to self", "<= 1.15",
+		      kernel_nmi_self, baseline_tgkill_self, 2000, BENCH_SAMPLES);
+	bench_measure("nmi.cross", "send to callback, other processor busy, against tgkill",
+		      "<= 1.20", kernel_nmi_cross, baseline_tgkill_cross, 500, BENCH_SAMPLES);
 	bench_call_kernel(kernel_callbacks_end);
 	bench_call_kernel(many_callbacks);
-	measure("nmi.dispatch.per_callback", "64 callbacks, against 64 pointers in an array",
-		"<= 1.5", kernel_nmi_callback, baseline_array_call, 500, BENCH_SAMPLES);
+	bench_measure("nmi.dispatch.per_callback", "64 callbacks, against 64 pointers in an array",
+		      "<= 1.5", kernel_nmi_callback, baseline_array_call, 500, BENCH_SAMPLES);
 	bench_call_kernel(kernel_callbacks_end);
 
 	baseline_readers_begin(false);
-	measure("registry.register+deregister", "idle, against liburcu-memb with two quiet threads",
-		"<= 1.0", kernel_register_deregister, baseline_urcu_idle, 500, BENCH_SAMPLES);
+	bench_measure("registry.register+deregister",
+		      "idle, against liburcu-memb with two quiet threads", "<= 1.0",
+		      kernel_register_deregister, baseline_urcu_idle, 500, BENCH_SAMPLES);
 	baseline_readers_end();
 	measure_busy_deregister();
 	measure_bound();
-	measure("irql.raise+lower", "called form, against an empty call", "<= 5 ns", kernel_irql,
-		baseline_empty_call, 100000, BENCH_SAMPLES);
+	bench_measure("irql.raise+lower", "called form, against an empty call", "<= 5 ns",
+		      kernel_irql, baseline_empty_call, 100000, BENCH_SAMPLES);
+	if (!bench_ndk_rows()) {
+		fprintf(stderr, "ketch-bench: two NDK ends could not be connected\n");
+		return 2;
+	}
 	/* hello.sys greets on standard output. */
 	int out = dup(STDOUT_FILENO);
 	if (!freopen("/dev/null", "w", stdout))
 		return 2;
-	measure("driver.load+unload", "hello.sys in process, against open, mmap, mprotect, munmap",
-		"<= 3", kernel_load_unload, baseline_map, 20, BENCH_SAMPLES);
+	bench_measure("driver.load+unload",
+		      "hello.sys in process, against open, mmap, mprotect, munmap", "<= 3",
+		      kernel_load_unload, baseline_map, 20, BENCH_SAMPLES);
 	ketch_wait(20);
 	ketch_halt();
 	fflush(stdout);
