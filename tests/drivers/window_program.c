@@ -177,6 +177,9 @@ static void *count_byte(void *unused)
 			break;
 		}
 		request.bytes[1] = ++mine;
+		/* Until it is in memory; else the processor compares with its own store. */
+		for (volatile int wait = 0; wait < 300; wait++)
+			;
 	}
 	return unused;
 }
