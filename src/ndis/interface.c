@@ -162,7 +162,12 @@ static const char *add_rnic(struct ndis_interface *interface)
 		if (why)
 			return why;
 	}
-	return ndk_device_add(rnic) ? NULL : "NDK has no room for this RNIC";
+	rnic->disabled = interface->disabled;
+	if (!ndk_device_add(rnic))
+		return "NDK has no room for this RNIC";
+	if (interface->self) /* besides the provider's own flags */
+		rnic->limits.flags |= NDK_ADAPTER_FLAG_LOOPBACK_CONNECTIONS_SUPPORTED;
+	return NULL;
 }
 
 const char *ndis_initialize(void)

@@ -37,6 +37,8 @@ struct ndis_interface {
 	WCHAR description[NDIS_ALIAS_LENGTH];
 	char device[NDIS_DEVICE_LENGTH]; /* NDIS_RNIC_VERBS: its name on the host */
 	struct ndk_device rnic;          /* what NDK adapters are opened on */
+	bool self;     /* connections from an address of the RNIC to itself (DEF-104) */
+	bool disabled; /* NDK is switched off: opening answers "not ready" (NDK-112) */
 	uint32_t address_count;
 	struct ndis_address addresses[NDIS_ADDRESSES];
 };
@@ -44,8 +46,9 @@ struct ndis_interface {
 /*
  * One --adapter: `loopback`, `loopback:INDEX=VALUE,...`, `verbs` (the first device of the host) or
  * `verbs:DEVICE`. VALUE is an address,
- * with or without /PREFIX, `alias:NAME` or `luid:NUMBER`; VALUE without INDEX= goes to the last
- * index. 0: understood; else why not, in words. Before ndis_initialize, by the thread that boots.
+ * with or without /PREFIX, `alias:NAME`, `luid:NUMBER`, `self` (connections to itself) or
+ * `disabled`; VALUE without INDEX= goes to the last index. 0: understood; else why not, in words.
+ * Before ndis_initialize, by the thread that boots.
  */
 const char *ndis_adapter_describe(const char *text);
 /*

@@ -121,6 +121,11 @@ static bool starts(const char **at, const char *end, const char *word)
 	return true;
 }
 
+static bool is_word(const char *at, const char *end, const char *word)
+{
+	return starts(&at, end, word) && at == end;
+}
+
 static const char *take_address(struct ndis_interface *interface, const char *at, const char *end)
 {
 	const char *slash = at;
@@ -195,6 +200,14 @@ static const char *take_item(struct ndis_interface **interface, const char *at, 
 	}
 	if (!*interface)
 		return "the first address needs INDEX=";
+	if (is_word(at, end, "self")) {
+		(*interface)->self = true;
+		return NULL;
+	}
+	if (is_word(at, end, "disabled")) {
+		(*interface)->disabled = true;
+		return NULL;
+	}
 	if (starts(&at, end, "alias:"))
 		return take_alias(*interface, at, end);
 	if (starts(&at, end, "luid:"))

@@ -3,7 +3,8 @@
  * ndk_open.c: opening and closing adapters (NDK-110..113, NDK-120, NDK-120b, DEF-60, DEF-68..73).
  * CASE 0: as documented; 1: closed twice; 2: NULL closed; 3: opened at DISPATCH_LEVEL; 4: released
  * with an adapter open; 5: the same at DISPATCH_LEVEL; 6: left open at unload; 7: another client's
- * adapter; 8: WskDeregister with an adapter open; 9: closed at DISPATCH_LEVEL.
+ * adapter; 8: WskDeregister with an adapter open; 9: closed at DISPATCH_LEVEL; 10: RNIC 5 is
+ * disabled, RNIC 6 connects to itself; 11: the second opening fails on demand.
  */
 #include "check.h"
 #include <ndis.h>
@@ -99,6 +100,31 @@ static void test_info(void)
 	close();
 }
 
+static void test_options(void)
+{
+	NDK_ADAPTER_INFO info;
+	ULONG size = sizeof(info);
+	CHECK(open(1, 0, 5) == STATUS_DEVICE_NOT_READY && !adapter, "DEF-69 NDK is disabled");
+	CHECK(open(1, 0, 6) == STATUS_SUCCESS &&
+		      NT_SUCCESS(adapter->Dispatch->NdkQueryAdapterInfo(adapter, &info, &size)) &&
+		      info.AdapterFlags & NDK_ADAPTER_FLAG_LOOPBACK_CONNECTIONS_SUPPORTED,
+	      "DEF-104 the switch for connections to itself");
+	close();
+	WskReleaseProviderNPI(&registration);
+	WskDeregister(&registration);
+}
+
+static void test_failure(void)
+{
+	CHECK(open(1, 0, 2) == STATUS_SUCCESS, "DEF-60 the first opening");
+	close();
+	CHECK(open(1, 0, 2) == STATUS_DEVICE_NOT_READY && !adapter, "DEF-69 the second fails");
+	CHECK(open(1, 0, 2) == STATUS_SUCCESS, "DEF-60 the third does not");
+	close();
+	WskReleaseProviderNPI(&registration);
+	WskDeregister(&registration);
+}
+
 static VOID NTAPI close_later(PVOID context)
 {
 	UNREFERENCED_PARAMETER(context);
@@ -187,6 +213,10 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		test_info();
 		WskReleaseProviderNPI(&registration);
 		WskDeregister(&registration);
+	} else if (CASE == 10) {
+		test_options();
+	} else if (CASE == 11) {
+		test_failure();
 	} else if (CASE == 6) {
 		CHECK(open(1, 0, 2) == STATUS_SUCCESS, "DEF-60 open");
 	} else {

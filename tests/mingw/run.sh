@@ -8,13 +8,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 
+theirs="-I/usr/x86_64-w64-mingw32/include/ddk -I/usr/share/mingw-w64/include/ddk"
+headers=$theirs
+
 # run NAME SOURCE OPTIONS-OF-RUN...
 run() {
 	local name=$1 source=$2
 	shift 2
-	if ! x86_64-w64-mingw32-gcc -I/usr/x86_64-w64-mingw32/include/ddk -I/usr/share/mingw-w64/include/ddk -DWINVER=0x0A00 \
-		-D_WIN32_WINNT=0x0A00 -O2 -ffreestanding -mno-red-zone "$source" -o "$work/$name.sys" -nostdlib -shared \
-		-Wl,--subsystem,native -Wl,--entry,DriverEntry -Wl,--dynamicbase -Wl,--nxcompat -lntoskrnl -lhal -lgcc \
+	# shellcheck disable=SC2086 # several words
+	if ! x86_64-w64-mingw32-gcc $headers -DWINVER=0x0A00 -D_WIN32_WINNT=0x0A00 -O2 -ffreestanding -mno-red-zone "$source" -o "$work/$name.sys" -nostdlib -shared \
+		-Wl,--subsystem,native -Wl,--entry,DriverEntry -Wl,--dynamicbase -Wl,--nxcompat -lntoskrnl -lhal -lnetio -lgcc \
 		>"$work/log" 2>&1; then
 		cat "$work/log"
 		failed=$((failed + 1))
@@ -34,5 +37,8 @@ run() {
 run inline "$here/inline.c" nmi:allx2
 run hello "$here/../../examples/hello.c"
 run nmi_watch "$here/../../examples/nmi_watch.c" -p 4 nmi:allx2
+# mingw-w64 has no ndkpi.h and no wsk.h: its compiler and import libraries with the headers of this tree.
+headers="-I$here/../../include/km -Wno-multichar"
+run ndk_consumer "$here/../drivers/ndk_consumer.c" -p 4
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
