@@ -52,11 +52,15 @@ double kernel_register_deregister(unsigned count);
 double kernel_deregister_busy(unsigned count);
 double kernel_irql(unsigned count);
 double kernel_load_unload(unsigned count);
+double kernel_processor_add(unsigned count);
+double kernel_processor_notify(unsigned count);
 /* Set-up and take-down of what several batches share. */
 void kernel_callbacks_begin(unsigned count);
 void kernel_callbacks_end(void);
 void kernel_dispatchers_begin(void);
 void kernel_dispatchers_end(void);
+void kernel_change_begin(unsigned count);
+void kernel_change_end(void);
 void kernel_driver_set(const char *name, const void *file, size_t size);
 
 /* kernel_bound.c; the program is bound_faults. */
@@ -85,3 +89,9 @@ void baseline_readers_end(void);
 double baseline_bound(unsigned count);
 void baseline_bound_set(const char *path);
 double bench_process(const char *const *words);
+
+/* processor.c */
+double baseline_thread_start(unsigned count);
+double baseline_256_threads(void); /* ns for all */
+/* `ketch run` until its driver prints: ns, and MiB that were resident at most. */
+bool bench_boot(const char *const *words, double *ns, double *mib);

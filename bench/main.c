@@ -104,6 +104,56 @@ static void measure_process(void)
 	row->ratio = row->value / row->baseline;
 }
 
+/* To DriverEntry, whose greeting is the sign; `baseline` 0: none. */
+static bool measure_boot(void)
+{
+	const char *const run[] = {ketch, "run", "-p", "256", "-P", "256", hello, NULL};
+	double values[BENCH_SAMPLES], baselines[BENCH_SAMPLES], memory[BENCH_SAMPLES];
+	for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
+		if (!bench_boot(run, &values[i], &memory[i]))
+			return false;
+		values[i] /= 1e6;
+		baselines[i] = baseline_256_threads() / 1e6;
+	}
+	struct row *row =
+		add("boot of 256 processors",
+		    "start of the process to DriverEntry, against 256 pthread_create + join", "ms",
+		    "<= 250");
+	row->value = bench_median(values, BENCH_SAMPLES);
+	row->baseline = bench_median(baselines, BENCH_SAMPLES);
+	row->ratio = row->value / row->baseline;
+	row = add("boot of 256 processors, resident", "most memory until DriverEntry", "MiB",
+		  "<= 64");
+	row->value = bench_median(memory, BENCH_SAMPLES);
+	return true;
+}
+
+/* Of 64 processor change callbacks, and of additions with one. Last: the machine is large behind
+ * it. */
+static void change_callbacks(void)
+{
+	kernel_change_begin(64);
+}
+
+static void change_callback(void)
+{
+	kernel_change_begin(1);
+}
+
+static void measure_processors(void)
+{
+	bench_call_kernel(change_callbacks);
+	bench_measure("processor.notify", "64 callbacks, one phase, verifier off, against a call",
+		      "<= 20 ns", kernel_processor_notify, baseline_empty_call, 2000,
+		      BENCH_SAMPLES);
+	bench_call_kernel(kernel_change_end);
+	bench_call_kernel(change_callback);
+	bench_measure("processor.add",
+		      "1 callback, against pthread_create, first instruction, handshake", "<= 3",
+		      kernel_processor_add, baseline_thread_start, 16, BENCH_SAMPLES);
+	bench_call_kernel(kernel_change_end);
+}
+
 static void one_callback(void)
 {
 	kernel_callbacks_begin(1);
@@ -223,7 +273,8 @@ static void print_json(void)
 
 int main(int argc, char **argv)
 {
-	struct ketch_options options = {.processors = 4, .maximum_processors = 8, .group_size = 64};
+	struct ketch_options options = {
+		.processors = 4, .maximum_processors = 1280, .group_size = 64};
 	bool json = argc == 2 && !strcmp(argv[1], "--json");
 	if (argc > 1 && !json) {
 		fprintf(stderr, "usage: ketch-bench [--json]\n");
@@ -280,11 +331,16 @@ int main(int argc, char **argv)
 	bench_measure("driver.load+unload",
 		      "hello.sys in process, against open, mmap, mprotect, munmap", "<= 3",
 		      kernel_load_unload, baseline_map, 20, BENCH_SAMPLES);
+	measure_processors();
 	ketch_wait(20);
 	ketch_halt();
 	fflush(stdout);
 	dup2(out, STDOUT_FILENO);
 	measure_process();
+	if (!measure_boot()) {
+		fprintf(stderr, "ketch-bench: a machine of 256 processors did not boot\n");
+		return 2;
+	}
 
 	if (json) {
 		print_json();
