@@ -192,11 +192,11 @@ struct ke_processor {
 	_Atomic uint64_t nmi_sent, nmi_delivered, nmi_coalesced;
 	_Atomic uint64_t nmi_wanted; /* NMIs up to this number may be a driver's own (VER-48) */
 	/* Where the last NMI hit. Own; read by others once the dispatch is over (nmi_sequence). */
-	uint64_t nmi_rip;
-	uint64_t nmi_driver_address; /* if nmi_trace: innermost driver address on the interrupted
-					stack */
-	PKTHREAD nmi_thread;
-	uint8_t nmi_irql;
+	_Atomic uint64_t nmi_rip;
+	_Atomic uint64_t nmi_driver_address; /* if nmi_trace: innermost driver address on the
+					interrupted stack */
+	_Atomic(PKTHREAD) nmi_thread;
+	_Atomic uint8_t nmi_irql;
 	_Atomic bool nmi_trace;
 	struct ke_dpc_queue dpcs;
 	uint64_t dpc_started_ns;

@@ -171,11 +171,13 @@ void ke_port_nmi(struct port_cpu *cpu, struct port_frame *frame)
 	self->irql = HIGH_LEVEL;
 	struct port_frame *outer = self->nmi_frame;
 	self->nmi_frame = frame;
-	self->nmi_irql = irql;
-	self->nmi_thread = self->current;
-	self->nmi_rip = port_frame_rip(frame);
+	/* For the one who waits for this NMI; others may come meanwhile and overwrite it. */
+	atomic_store_explicit(&self->nmi_irql, irql, memory_order_relaxed);
+	atomic_store_explicit(&self->nmi_thread, self->current, memory_order_relaxed);
+	atomic_store_explicit(&self->nmi_rip, port_frame_rip(frame), memory_order_relaxed);
 	if (atomic_load_explicit(&self->nmi_trace, memory_order_relaxed))
-		self->nmi_driver_address = driver_address(self->current, frame);
+		atomic_store_explicit(&self->nmi_driver_address,
+				      driver_address(self->current, frame), memory_order_relaxed);
 	if (vf_on())
 		mm_pageable_trim();
 

@@ -22,6 +22,7 @@ struct model {
 static struct model models[WORKERS];
 static PVOID threads[WORKERS], nmi;
 static volatile LONG stop, faults[16], work, nmis, ipis, dpcs, registrations, vetoes;
+static BOOLEAN told;                /* worker 0's own: that EXPECTED processors are there */
 static LONG seen_count[PROCESSORS]; /* by the NMI callback of each: the highest count so far */
 
 static const char *const what[16] = {
@@ -293,6 +294,10 @@ static VOID NTAPI worker(PVOID context)
 	RANDOM random;
 	random_start(&random, number);
 	while (!stop) {
+		if (number == 0 && !told && active() == EXPECTED) {
+			told = TRUE;
+			DbgPrint("all %u processors are here\n", EXPECTED);
+		}
 		switch (random_below(&random, 12)) {
 		case 0:
 		case 1:

@@ -146,10 +146,12 @@ void host_tsan_watch(struct port_cpu *cpu)
 
 static void *again_main(void *unused)
 {
-	const struct timespec pause = {.tv_nsec = AGAIN_NS};
 	(void)unused;
 	for (;;) {
-		for (uint32_t i = 0; i < atomic_load(&cpu_count); i++) {
+		uint32_t count = atomic_load(&cpu_count);
+		/* Many processors on few of the host's must find time between the signals. */
+		const struct timespec pause = {.tv_nsec = AGAIN_NS * (1 + (long)count / 4)};
+		for (uint32_t i = 0; i < count; i++) {
 			struct port_cpu *cpu = cpus[i];
 			if (atomic_load(&cpu->nmi))
 				port_cpu_nmi(cpu);
