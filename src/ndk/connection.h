@@ -77,6 +77,7 @@ struct ndk_connector {
 	bool peer_offered;
 	uint32_t inbound_reads, outbound_reads; /* own, then effective (NDK-139) */
 	bool event_ex;
+	bool event_due, may_tell; /* may_tell: the completion of the handshake has returned */
 	union {
 		NDK_FN_DISCONNECT_EVENT_CALLBACK *event;
 		NDK_FN_DISCONNECT_EVENT_EX_CALLBACK *event_with_reason;

@@ -75,6 +75,23 @@ void ndk_connector_failed(struct ndk_connector *connector, int status,
 		ndk_request_complete(request, status);
 }
 
+/* The completion of NdkAccept or NdkCompleteConnect; only when it has returned may the disconnect
+ * event come. */
+static void established_run(struct ndk_delivery *delivery)
+{
+	struct ndk_request *request = CONTAINING_RECORD(delivery, struct ndk_request, delivery);
+	struct ndk_connector *connector = (struct ndk_connector *)request->object;
+	ndk_busy_get(&connector->object);
+	ndk_request_run(request);
+	KIRQL old = ke_lock_raise(&connector->lock);
+	connector->may_tell = true;
+	bool due = connector->event_due;
+	ke_lock_lower(&connector->lock, old);
+	if (due)
+		ndk_delivery_queue(&connector->disconnect_delivery, NDK_LEVEL_ANY);
+	ndk_busy_put(&connector->object);
+}
+
 void ndk_connector_established(struct ndk_connector *connector)
 {
 	struct ndk_request *request = NULL;
@@ -83,6 +100,7 @@ void ndk_connector_established(struct ndk_connector *connector)
 		connector->state = NDK_CONNECTED;
 		ndk_qp_advance(connector->qp, NDK_QP_CONNECTED);
 		request = take_pending(connector);
+		request->delivery.run = established_run;
 	}
 	ke_lock_lower(&connector->lock, old);
 	if (request)
@@ -102,9 +120,11 @@ void ndk_connector_peer_gone(struct ndk_connector *connector, uint32_t reason)
 		connector->told = true;
 	}
 	if (tell)
-		ndk_busy_get(&connector->object);
+		ndk_busy_get(&connector->object); /* until the event has returned */
+	connector->event_due |= tell;
+	bool now = tell && connector->may_tell;
 	ke_lock_lower(&connector->lock, old);
-	if (tell)
+	if (now)
 		ndk_delivery_queue(&connector->disconnect_delivery, NDK_LEVEL_ANY);
 	else if (!connected)
 		ndk_connector_failed(connector, STATUS_CONNECTION_ABORTED, NULL);

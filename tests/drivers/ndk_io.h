@@ -17,12 +17,22 @@ struct shape {
 
 static const struct shape plain = {128, 32, 32, 4, 4, 64, TRUE};
 
+/* Notifications of one CQ. */
+struct io_watch {
+	NDK_CQ *cq;
+	volatile LONG count, running, overlaps;
+	volatile LONG levels; /* bit IRQL: seen */
+	volatile NTSTATUS status;
+	void (*hook)(struct io_watch *watch); /* in the callback */
+	volatile LONG found;                  /* a hook's */
+};
+
 struct io_end {
 	struct end e; /* cq: initiator's */
 	NDK_CQ *receive_cq;
 	NDK_SRQ *srq;
+	struct io_watch initiator, receive;
 	volatile LONG gone; /* disconnect events */
-	volatile LONG accepted;
 };
 
 struct io {
@@ -104,16 +114,33 @@ CHECK_HELPER VOID NTAPI io_gone(PVOID context)
 	KeSetEvent(&end->e.gone, 0, FALSE);
 }
 
+CHECK_HELPER VOID NTAPI io_notified(PVOID context, NTSTATUS status)
+{
+	struct io_watch *watch = context;
+	if (InterlockedIncrement(&watch->running) != 1)
+		InterlockedIncrement(&watch->overlaps);
+	InterlockedOr(&watch->levels, 1 << KeGetCurrentIrql());
+	watch->status = status;
+	if (watch->hook)
+		watch->hook(watch);
+	InterlockedDecrement(&watch->running);
+	InterlockedIncrement(&watch->count);
+}
+
+CHECK_HELPER NDK_CQ *io_cq(struct io_watch *watch, NDK_ADAPTER *adapter, ULONG depth)
+{
+	watch->cq = MAKE(NDK_CQ, adapter->Dispatch->NdkCreateCq, adapter, depth, io_notified, watch,
+			 NULL);
+	return watch->cq;
+}
+
 CHECK_HELPER BOOLEAN io_end_make(struct io_end *end, NDK_ADAPTER *adapter, const struct shape *s)
 {
 	RtlZeroMemory(end, sizeof(*end));
 	KeInitializeEvent(&end->e.gone, NotificationEvent, FALSE);
 	end->e.pd = MAKE(NDK_PD, adapter->Dispatch->NdkCreatePd, adapter);
-	end->e.cq = MAKE(NDK_CQ, adapter->Dispatch->NdkCreateCq, adapter, s->cq, end_notified, end,
-			 NULL);
-	end->receive_cq = s->two_cqs ? MAKE(NDK_CQ, adapter->Dispatch->NdkCreateCq, adapter, s->cq,
-					    end_notified, end, NULL)
-				     : end->e.cq;
+	end->e.cq = io_cq(&end->initiator, adapter, s->cq);
+	end->receive_cq = s->two_cqs ? io_cq(&end->receive, adapter, s->cq) : end->e.cq;
 	if (!end->e.pd || !end->e.cq || !end->receive_cq)
 		return FALSE;
 	end->e.qp = MAKE(NDK_QP, end->e.pd->Dispatch->NdkCreateQp, end->e.pd, end->receive_cq,
