@@ -127,6 +127,7 @@ while IFS='|' read -r name drivers options actions expected; do
 	name=$(trim "$name")
 	case $name in '' | '#'*) continue ;; esac
 	wanted "$name" "$@" || continue
+	[[ $ketch == *asan* && $name == *-noasan ]] && { echo "SKIP $name"; continue; }
 	if [ $((started - $(find "$work/results" -name '*[0-9]' | wc -l))) -ge "$jobs" ]; then
 		wait -n
 		show

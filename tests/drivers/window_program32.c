@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * window_program32.c: a 32-bit user program of the window_* drivers, without a C library:
- * `window_program32 pattern|share [NUMBER]`. The exit status is the number of failures.
+ * `window_program32 pattern|stack|share [NUMBER]`. The exit status is the number of failures.
  */
 #include "window_user.h"
 
@@ -64,9 +64,9 @@ static int share(unsigned own)
 __attribute__((used)) static void run(int count, char **words)
 {
 	unsigned char on_stack[WINDOW_BUFFER];
-	int failures = words[1][0] == 'p'
-			       ? pattern(buffer) + pattern(buffer + 3) + pattern(on_stack)
-			       : share(count > 2 ? (unsigned)words[2][0] : 0);
+	int failures = words[1][1] == 'a'   ? pattern(buffer) + pattern(buffer + 3)
+		       : words[1][1] == 't' ? pattern(on_stack)
+					    : share(count > 2 ? (unsigned)words[2][0] : 0);
 	call(252, failures + (int)request.errors, 0, 0);
 }
 
