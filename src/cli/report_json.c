@@ -92,6 +92,29 @@ static json_t *processors(const struct run *run)
 	return list;
 }
 
+static json_t *programs(void)
+{
+	static const char *const states[] = {"running", "exited", "killed", "not started"};
+	json_t *list = json_array();
+	struct ketch_user user;
+	for (uint32_t i = 0; ketch_user(i, &user); i++) {
+		json_t *one = json_pack(
+			"{s:s, s:I, s:s, s:i, s:o, s:b, s:b, s:b, s:b, s:I, s:I}", "program",
+			escaped(user.name), "process", (json_int_t)user.pid, "state",
+			states[user.state], "code", user.code, "status", hex(user.status),
+			"made_by_program", (int)user.child, "refused", (int)user.refused,
+			"bound_error", (int)user.bound_error, "bound_fatal", (int)user.bound_fatal,
+			"bound_handled", (json_int_t)user.handled, "bound_delivered",
+			(json_int_t)user.delivered);
+		if (one && user.address) {
+			json_object_set_new(one, "address", hex(user.address));
+			json_object_set_new(one, "where", json_string(user_place(&user)));
+		}
+		json_array_append_new(list, one ? one : json_null());
+	}
+	return list;
+}
+
 bool report_json(const struct run *run)
 {
 	static const char *const outcomes[] = {"ok", "refused", "bugcheck", "timeout",
@@ -102,6 +125,8 @@ bool report_json(const struct run *run)
 				 run->stage, "status", hex(run->status), "violations",
 				 (json_int_t)ketch_violation_count(), "findings", findings(),
 				 "bugcheck", bugcheck(), "processors", processors(run));
+	if (root)
+		json_object_set_new(root, "programs", programs());
 	if (root && run->message)
 		json_object_set_new(root, "message", json_string(run->message));
 	bool written = root && !json_dump_file(root, run->json, JSON_INDENT(2));

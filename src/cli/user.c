@@ -111,13 +111,16 @@ bool user_wait_all(struct run *run)
 
 /* ---- The report ---- */
 
-static void print_place(const struct ketch_user *user)
+const char *user_place(const struct ketch_user *user)
 {
+	static char text[1024];
 	if (*user->file)
-		fprintf(stderr, "%s+0x%llx%s", escaped(user->file),
-			(unsigned long long)user->offset, symbol_of_file(user->path, user->linked));
+		snprintf(text, sizeof text, "%.250s+0x%llx%s", escaped(user->file),
+			 (unsigned long long)user->offset,
+			 symbol_of_file(user->path, user->linked));
 	else
-		fprintf(stderr, "0x%llx", (unsigned long long)user->address);
+		snprintf(text, sizeof text, "0x%llx", (unsigned long long)user->address);
+	return text;
 }
 
 static void print_program(const struct ketch_user *user)
@@ -137,7 +140,7 @@ static void print_program(const struct ketch_user *user)
 		if (user->bound_error || user->bound_fatal) {
 			fprintf(stderr, "ended with 0x%08x %s at ", user->status,
 				status_name(user->status));
-			print_place(user);
+			fputs(user_place(user), stderr);
 			fputs(user->bound_error ? ": a bound callback answered BoundExceptionError"
 						: ": no bound callback handled it",
 			      stderr);
@@ -157,7 +160,7 @@ static void print_program(const struct ketch_user *user)
 	if (user->delivered > user->bound_fatal) {
 		fprintf(stderr, "; %llu delivered to it, the last at ",
 			(unsigned long long)user->delivered);
-		print_place(user);
+		fputs(user_place(user), stderr);
 	}
 	fputc('\n', stderr);
 }
