@@ -337,18 +337,22 @@ CHECK_HELPER VOID NTAPI pair_connect(PVOID context)
 				   &peer->door->address);
 }
 
-/* Two ends of one adapter, connected to each other: ends[0] was the active one. */
-CHECK_HELPER BOOLEAN pair_make(struct end ends[2], struct consumer *c)
+/* A listener's close waits for the connectors that came by it (NDK-83): after end_close. */
+CHECK_HELPER void door_close(struct door *door)
 {
-	struct door door;
-	struct pair_peer peer = {c, &door, &ends[0], STATUS_UNSUCCESSFUL};
+	CLOSE(door->listener->Dispatch->NdkCloseListener, door->listener);
+}
+
+/* Two ends of one adapter, connected to each other: ends[0] was the active one. */
+CHECK_HELPER BOOLEAN pair_make(struct end ends[2], struct door *door, struct consumer *c)
+{
+	struct pair_peer peer = {c, door, &ends[0], STATUS_UNSUCCESSFUL};
 	if (!end_make(&ends[0], c->adapter) || !end_make(&ends[1], c->adapter) ||
-	    !door_open(&door, c, 0))
+	    !door_open(door, c, 0))
 		return FALSE;
 	PVOID thread = check_thread(pair_connect, &peer);
-	NTSTATUS status = door_accept(&door, &ends[1]);
+	NTSTATUS status = door_accept(door, &ends[1]);
 	check_join(thread);
-	CLOSE(door.listener->Dispatch->NdkCloseListener, door.listener);
 	if (NT_SUCCESS(status) && NT_SUCCESS(peer.status))
 		return TRUE;
 	DbgPrint("FAIL connect 0x%08x, accept 0x%08x\n", peer.status, status);

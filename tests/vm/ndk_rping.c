@@ -21,6 +21,7 @@ struct message {
 };
 
 static struct end end;
+static struct door door;
 static struct memory messages; /* [0] is sent, [1] received */
 static struct memory data;     /* [0, SIZE) is read by the server, [SIZE, 2 * SIZE) written */
 
@@ -108,13 +109,10 @@ static BOOLEAN ask_once(ULONG round)
 static NTSTATUS meet(struct consumer *consumer)
 {
 	if (CASE == 0) {
-		struct door door;
 		if (!door_open(&door, consumer, PORT))
 			return STATUS_UNSUCCESSFUL;
 		DbgPrint("ndk_rping: listening\n");
-		NTSTATUS status = door_accept(&door, &end);
-		CLOSE(door.listener->Dispatch->NdkCloseListener, door.listener);
-		return status;
+		return door_accept(&door, &end);
 	}
 	SOCKADDR_INET server = consumer->local;
 	server.Ipv4.sin_port = RtlUshortByteSwap(PORT);
@@ -145,7 +143,11 @@ static void ping(struct consumer *consumer)
 		CHECK(KeWaitForSingleObject(&end.gone, Executive, KernelMode, FALSE, &limit) ==
 			      STATUS_SUCCESS,
 		      "NDK-142 the disconnect event");
+	memory_close(&messages);
+	memory_close(&data);
 	end_close(&end);
+	if (CASE == 0)
+		door_close(&door);
 }
 
 static VOID NTAPI unload(PDRIVER_OBJECT driver)

@@ -103,13 +103,15 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 {
 	static struct consumer consumer;
 	static struct end ends[2];
+	static struct door door;
 	UNREFERENCED_PARAMETER(path);
 	driver->DriverUnload = unload;
-	if (consumer_open(&consumer, AF_INET) && pair_make(ends, &consumer)) {
+	if (consumer_open(&consumer, AF_INET) && pair_make(ends, &door, &consumer)) {
 		registrations(&ends[0]);
 		writes(ends);
 		end_close(&ends[0]);
 		end_close(&ends[1]);
+		door_close(&door);
 	} else {
 		CHECK(FALSE, "NDK-136 two ends of one adapter");
 	}

@@ -10,7 +10,7 @@ mkdir -p $vm/files
 exec 9>$vm/lock
 flock -w 600 9 || { echo "FAIL guest: another one is running (build/vm/lock)"; echo '0 passed, 1 failed'; exit 1; }
 
-all=(device rping baseline ketch)
+all=(device rping devices baseline ketch speed rping_client rping_server)
 tests=("$@")
 [ $# != 0 ] || tests=("${all[@]}")
 files=(build/ketch=/tests/ketch tests/vm/guest.sh=/tests/run)
@@ -22,15 +22,17 @@ program() { # a host program for the guest: NAME SOURCE LIBRARY...
 	[ "$out" -nt "$2" ] || cc -O2 -Wall -Wextra -Wshadow -o "$out" "$2" "${@:3}" || fail "$1: does not compile"
 	files+=("$out=/tests/$1")
 }
-driver() { # a driver for the guest: SOURCE OPTION...
-	local name=${1##*/}
-	name=${name%.c}.sys
-	build/ketch cc -o "$vm/files/$name" "${@:2}" "$1" || fail "$name: does not compile"
+driver() { # a driver for the guest: NAME.sys SOURCE OPTION...
+	local name=$1
+	build/ketch cc -o "$vm/files/$name" "${@:3}" "$2" || fail "$name: does not compile"
 	files+=("$vm/files/$name=/tests/$name")
 }
 program verbs_baseline tests/vm/verbs_baseline.c -libverbs
-driver examples/hello.c
-driver examples/nmi_watch.c
+driver hello.sys examples/hello.c
+driver nmi_watch.sys examples/nmi_watch.c
+driver ndk_speed.sys tests/vm/ndk_speed.c
+driver rping_server.sys tests/vm/ndk_rping.c -DCASE=0
+driver rping_client.sys tests/vm/ndk_rping.c -DCASE=1
 tools/vm/image $vm/guest.cpio $vm/kernel "${files[@]}" || fail 'image: see above'
 
 log=$vm/guest.log

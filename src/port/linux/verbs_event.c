@@ -194,6 +194,10 @@ static bool handle(struct verbs_device *device, struct rdma_cm_event *event)
 	case RDMA_CM_EVENT_ROUTE_RESOLVED:
 		error = route_resolved(c, event);
 		break;
+	case RDMA_CM_EVENT_DISCONNECTED:
+		verbs.rdma_disconnect(event->id); /* answers the peer, who waits for it */
+		announce(c, event, event->event, 0);
+		break;
 	case RDMA_CM_EVENT_ADDR_ERROR:
 	case RDMA_CM_EVENT_ROUTE_ERROR:
 	case RDMA_CM_EVENT_CONNECT_RESPONSE:
@@ -201,7 +205,6 @@ static bool handle(struct verbs_device *device, struct rdma_cm_event *event)
 	case RDMA_CM_EVENT_UNREACHABLE:
 	case RDMA_CM_EVENT_REJECTED:
 	case RDMA_CM_EVENT_ESTABLISHED:
-	case RDMA_CM_EVENT_DISCONNECTED:
 		announce(c, event, event->event,
 			 event->status < 0 ? -event->status : event->status);
 		break;
