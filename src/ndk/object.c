@@ -360,14 +360,14 @@ NTSTATUS NTAPI ndk_close(NDK_OBJECT_HEADER *header, NDK_FN_CLOSE_COMPLETION *com
 			  "is called with %p, which is no object that it can close", object);
 		return STATUS_SUCCESS;
 	}
-	if (vf_on())
-		check_close(object, completion, caller);
 	if (!atomic_compare_exchange_strong_explicit(&object->life, &open, NDK_CLOSING,
 						     memory_order_acq_rel, memory_order_relaxed)) {
 		vf_report(VF_NdkClosed, "NdkCloseObject", caller, (uint64_t)object,
 			  "closes the %s %p a second time", name_of(object), object);
 		return STATUS_SUCCESS;
 	}
+	if (vf_on())
+		check_close(object, completion, caller);
 	enum ndk_how how = ndk_policy_how(true);
 	object->close.closed = completion;
 	object->close.context = context;

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rule_ndk_mr.c: breaks one rule of NDK's memory regions and objects (-DCASE=n), or none (0).
+ * VER-57..63, NDK-76, NDK-126, NDK-129, NDK-131, DEF-93. The cases that need a pending request run
+ * with
+ * --ndk-complete=pending.
+ */
+#include "ndk_io.h"
+
+#ifndef CASE
+#define CASE 0
+#endif
+#define TAG 'rKdN'
+
+static struct io io;
+static PUCHAR data;
+static PMDL mdl;
+static NDK_PD *pd;
+static NDK_MR *mr;
+
+CHECK_HELPER NTSTATUS add(ULONG flags)
+{
+	return WAIT(mr->Dispatch->NdkRegisterMr, mr, mdl, PAGE_SIZE, flags);
+}
+
+CHECK_HELPER NTSTATUS take(void)
+{
+	return WAIT(mr->Dispatch->NdkDeregisterMr, mr);
+}
+
+/* A fast-register region instead of the normal one, initialised for two pages. */
+CHECK_HELPER void make_fast(void)
+{
+	CLOSE(mr->Dispatch->NdkCloseMr, mr);
+	mr = MAKE(NDK_MR, pd->Dispatch->NdkCreateMr, pd, TRUE);
+	CHECK(NT_SUCCESS(WAIT(mr->Dispatch->NdkInitializeFastRegisterMr, mr, 2, TRUE)),
+	      "initialised");
+}
+
+CHECK_HELPER VOID NTAPI ignore(PVOID context, NTSTATUS status)
+{
+	UNREFERENCED_PARAMETER(context);
+	UNREFERENCED_PARAMETER(status);
+}
+
+CHECK_HELPER VOID NTAPI ignore_close(PVOID context)
+{
+	UNREFERENCED_PARAMETER(context);
+}
+
+/* ---- Objects ---- */
+
+#if CASE == 1
+static NTSTATUS broken(void)
+{
+	return take() == STATUS_INVALID_DEVICE_STATE;
+}
+#elif CASE == 2
+static NTSTATUS broken(void)
+{
+	return NT_SUCCESS(add(0)) && NT_SUCCESS(take()) && take() == STATUS_INVALID_DEVICE_STATE;
+}
+#elif CASE == 3
+static NTSTATUS broken(void)
+{
+	make_fast();
+	return take() == STATUS_INVALID_PARAMETER;
+}
+#elif CASE == 4
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	BOOLEAN right =
+		NT_SUCCESS(add(0)) &&
+		qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0) == STATUS_INVALID_PARAMETER;
+	return NT_SUCCESS(take()) && right;
+}
+#elif CASE == 5
+static NTSTATUS broken(void)
+{
+	struct call closed;
+	KIRQL irql;
+	call_begin(&closed);
+	KeRaiseIrql(DISPATCH_LEVEL, &irql); /* nothing completes on this processor meanwhile */
+	NTSTATUS status = STATUS_SUCCESS;
+	for (int i = 0; i < 64 && NT_SUCCESS(status) && status != STATUS_PENDING; i++)
+		status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, ignore, NULL);
+	NTSTATUS close = mr->Dispatch->NdkCloseMr(&mr->Header, call_closed, &closed);
+	KeLowerIrql(irql);
+	call_end(&closed, close);
+	mr = NULL;
+	return status == STATUS_PENDING && close == STATUS_PENDING;
+}
+#elif CASE == 6
+static NTSTATUS broken(void)
+{
+	PMDL locked = IoAllocateMdl(data, PAGE_SIZE, FALSE, FALSE, NULL);
+	MmProbeAndLockPages(locked, KernelMode, IoModifyAccess);
+	BOOLEAN right = NT_SUCCESS(WAIT(mr->Dispatch->NdkRegisterMr, mr, locked, PAGE_SIZE, 0));
+	MmUnlockPages(locked);
+	right = NT_SUCCESS(take()) && right;
+	IoFreeMdl(locked);
+	return right;
+}
+#elif CASE == 7
+static NTSTATUS broken(void)
+{
+	BOOLEAN right = NT_SUCCESS(add(0));
+	IoFreeMdl(mdl);
+	mdl = NULL;
+	return NT_SUCCESS(take()) && right;
+}
+#elif CASE == 8
+static NTSTATUS broken(void)
+{
+	BOOLEAN right = NT_SUCCESS(add(0));
+	ExFreePoolWithTag(data, TAG);
+	data = NULL;
+	return NT_SUCCESS(take()) && right;
+}
+#elif CASE == 9
+static NTSTATUS broken(void)
+{
+	struct call call;
+	KIRQL irql;
+	call_begin(&call);
+	KeRaiseIrql(DISPATCH_LEVEL, &irql);
+	NTSTATUS status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, call_requested, &call);
+	mdl->ByteCount /= 2;
+	KeLowerIrql(irql);
+	status = call_end(&call, status);
+	mdl->ByteCount *= 2;
+	return NT_SUCCESS(status) && NT_SUCCESS(take());
+}
+#elif CASE == 10
+static NTSTATUS broken(void)
+{
+	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
+	NTSTATUS status = mw->Dispatch->NdkCloseMw(&mw->Header, NULL, NULL);
+	return NT_SUCCESS(status);
+}
+#elif CASE == 11
+static NTSTATUS broken(void)
+{
+	NTSTATUS status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, NULL, NULL);
+	check_sleep(50);
+	return NT_SUCCESS(status) && NT_SUCCESS(take());
+}
+#elif CASE == 12
+static KEVENT done;
+static volatile LONG tried;
+
+static VOID NTAPI close_adapter(PVOID context)
+{
+	if (KeGetCurrentIrql() == PASSIVE_LEVEL) {
+		io.a.ndk.WskCloseNdkAdapter(io.a.npi.Client, context);
+		tried = 1;
+	}
+	KeSetEvent(&done, 0, FALSE);
+}
+
+/* Callbacks come at both levels: until one comes at PASSIVE_LEVEL. */
+static NTSTATUS broken(void)
+{
+	NDK_VERSION version = {1, 2};
+	NDK_ADAPTER *adapter;
+	KeInitializeEvent(&done, SynchronizationEvent, FALSE);
+	if (!NT_SUCCESS(io.a.ndk.WskOpenNdkAdapter(io.a.npi.Client, version, 2, &adapter)))
+		return FALSE;
+	for (int i = 0; i < 64 && !tried; i++) {
+		NDK_PD *own = MAKE(NDK_PD, adapter->Dispatch->NdkCreatePd, adapter);
+		own->Dispatch->NdkClosePd(&own->Header, close_adapter, adapter);
+		KeWaitForSingleObject(&done, Executive, KernelMode, FALSE, NULL);
+	}
+	return tried;
+}
+#elif CASE == 13
+static NTSTATUS broken(void)
+{
+	NDK_MR *left = MAKE(NDK_MR, pd->Dispatch->NdkCreateMr, pd, FALSE);
+	return NT_SUCCESS(WAIT(left->Dispatch->NdkRegisterMr, left, mdl, PAGE_SIZE, 0));
+}
+#elif CASE == 14
+static NTSTATUS broken(void)
+{
+	/* A second close while the first waits for the window. */
+	NDK_PD *own = MAKE(NDK_PD, io.a.adapter->Dispatch->NdkCreatePd, io.a.adapter);
+	NDK_MW *mw = MAKE(NDK_MW, own->Dispatch->NdkCreateMw, own);
+	struct call call;
+	call_begin(&call);
+	NTSTATUS first = own->Dispatch->NdkClosePd(&own->Header, call_closed, &call);
+	NTSTATUS second = own->Dispatch->NdkClosePd(&own->Header, ignore_close, NULL);
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	call_end(&call, first);
+	return first == STATUS_PENDING && second == STATUS_SUCCESS;
+}
+#elif CASE == 15
+static NTSTATUS broken(void)
+{
+	NDK_PD *own = MAKE(NDK_PD, io.a.adapter->Dispatch->NdkCreatePd, io.a.adapter);
+	NDK_MW *mw = MAKE(NDK_MW, own->Dispatch->NdkCreateMw, own), *other;
+	struct call call, unused;
+	call_begin(&call);
+	call_begin(&unused);
+	NTSTATUS first = own->Dispatch->NdkClosePd(&own->Header, call_closed, &call);
+	NTSTATUS used = own->Dispatch->NdkCreateMw(own, call_created, &unused, &other);
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	call_end(&call, first);
+	return used == STATUS_INVALID_DEVICE_STATE;
+}
+#elif CASE == 16
+static NTSTATUS broken(void)
+{
+	KIRQL irql;
+	ULONG size = 0;
+	KeRaiseIrql(DISPATCH_LEVEL, &irql);
+	NTSTATUS status = io.a.adapter->Dispatch->NdkQueryAdapterInfo(io.a.adapter, NULL, &size);
+	KeLowerIrql(irql);
+	return status == STATUS_BUFFER_TOO_SMALL;
+}
+#elif CASE == 17
+static NTSTATUS broken(void)
+{
+	return WAIT(mr->Dispatch->NdkDeregisterMr, (NDK_MR *)pd) == STATUS_INVALID_DEVICE_STATE;
+}
+#elif CASE == 18
+static NTSTATUS broken(void)
+{
+	PMDL bare = IoAllocateMdl(data, PAGE_SIZE, FALSE, FALSE, NULL);
+	NTSTATUS status = WAIT(mr->Dispatch->NdkRegisterMr, mr, bare, PAGE_SIZE, 0);
+	IoFreeMdl(bare);
+	return status == STATUS_INVALID_PARAMETER;
+}
+#elif CASE == 19
+static NTSTATUS broken(void)
+{
+	return NT_SUCCESS(add(0)) && add(0) == STATUS_INVALID_DEVICE_STATE && NT_SUCCESS(take());
+}
+
+/* ---- Work requests ---- */
+
+#elif CASE == 20 || CASE == 21
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	NDK_LOGICAL_ADDRESS pages[3];
+	ULONG count = CASE == 20 ? 3 : 1;
+	for (ULONG i = 0; i < 3; i++)
+		pages[i] = MmGetPhysicalAddress(data);
+	make_fast();
+	NTSTATUS status = qp->Dispatch->NdkFastRegister(qp, NULL, mr, count, pages, 0, 100,
+							data + (CASE == 20 ? 0 : 7),
+							NDK_OP_FLAG_ALLOW_REMOTE_READ);
+	if (CASE == 20)
+		return status == STATUS_INVALID_PARAMETER;
+	if (!NT_SUCCESS(status) || !NT_SUCCESS(end_poll(&io.x.e, &result)))
+		return FALSE;
+	return NT_SUCCESS(qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0)) &&
+	       NT_SUCCESS(end_poll(&io.x.e, &result));
+}
+#elif CASE == 22 || CASE == 24
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
+	BOOLEAN right = NT_SUCCESS(add(NDK_MR_FLAG_ALLOW_LOCAL_WRITE));
+	if (CASE == 22)
+		right = right && qp->Dispatch->NdkBind(qp, NULL, mr, mw, data + 100, PAGE_SIZE,
+						       NDK_OP_FLAG_ALLOW_REMOTE_READ) ==
+					 STATUS_INVALID_PARAMETER;
+	else
+		right = right &&
+			NT_SUCCESS(qp->Dispatch->NdkBind(qp, NULL, mr, mw, data + 100, 10,
+							 NDK_OP_FLAG_ALLOW_REMOTE_READ)) &&
+			NT_SUCCESS(end_poll(&io.x.e, &result)) && take() == STATUS_DEVICE_BUSY;
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	return NT_SUCCESS(take()) && right;
+}
+#elif CASE == 23
+static NTSTATUS broken(void)
+{
+	NDK_LOGICAL_ADDRESS_MAPPING lam = {0};
+	io.a.adapter->Dispatch->NdkReleaseLAM(io.a.adapter, &lam);
+	return TRUE;
+}
+
+/* ---- A region that a peer writes while it is deregistered ---- */
+
+#elif CASE == 25
+#define BIG (8u << 20)
+
+static struct memory from, to;
+
+static VOID NTAPI write(PVOID context)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_SGE sge = memory_sge(&from, 0, BIG);
+	UINT32 token = to.mr->Dispatch->NdkGetRemoteTokenFromMr(to.mr);
+	UNREFERENCED_PARAMETER(context);
+	qp->Dispatch->NdkWrite(qp, NULL, &sge, 1, (ULONG64)to.data, token, 0);
+}
+
+static NTSTATUS broken(void)
+{
+	BOOLEAN right = memory_make(&from, io.x.e.pd, BIG, 0) &&
+			memory_make(&to, io.y.e.pd, BIG, NDK_MR_FLAG_ALLOW_REMOTE_WRITE);
+	RtlFillMemory(from.data, BIG, 0x55);
+	PVOID thread = check_thread(write, NULL);
+	while (*(volatile UCHAR *)to.data != 0x55) /* the first of 128 pieces moves */
+		YieldProcessor();
+	right = NT_SUCCESS(WAIT(to.mr->Dispatch->NdkDeregisterMr, to.mr)) && right;
+	RtlFillMemory(to.data, BIG, 0xee);
+	check_join(thread);
+	ULONG changed = 0;
+	for (ULONG i = 0; i < BIG; i++)
+		changed += to.data[i] != 0xee;
+	CHECK(!changed, "not one byte changes after the deregistration");
+	CLOSE(to.mr->Dispatch->NdkCloseMr, to.mr);
+	memory_close(&to);
+	memory_close(&from);
+	return right;
+}
+#else
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	NDK_LOGICAL_ADDRESS page = MmGetPhysicalAddress(data);
+	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
+	ULONG right = NT_SUCCESS(add(NDK_MR_FLAG_ALLOW_LOCAL_WRITE));
+	right += NT_SUCCESS(qp->Dispatch->NdkBind(qp, NULL, mr, mw, data + 1, PAGE_SIZE - 1,
+						  NDK_OP_FLAG_ALLOW_REMOTE_WRITE));
+	right += NT_SUCCESS(end_poll(&io.x.e, &result));
+	right += NT_SUCCESS(qp->Dispatch->NdkInvalidate(qp, NULL, &mw->Header, 0));
+	right += NT_SUCCESS(end_poll(&io.x.e, &result));
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	right += NT_SUCCESS(take());
+	make_fast();
+	right += NT_SUCCESS(qp->Dispatch->NdkFastRegister(qp, NULL, mr, 1, &page, 7, 100, data + 7,
+							  NDK_OP_FLAG_ALLOW_REMOTE_READ));
+	right += NT_SUCCESS(end_poll(&io.x.e, &result));
+	right += NT_SUCCESS(qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0));
+	right += NT_SUCCESS(end_poll(&io.x.e, &result));
+	return right == 10;
+}
+#endif
+
+static VOID NTAPI unload(PDRIVER_OBJECT driver)
+{
+	UNREFERENCED_PARAMETER(driver);
+}
+
+NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
+{
+	UNREFERENCED_PARAMETER(path);
+	driver->DriverUnload = unload;
+	if (!io_open(&io) || !io_pair(&io, &plain, PAGE_SIZE))
+		return STATUS_UNSUCCESSFUL;
+	data = ExAllocatePoolWithTag(NonPagedPoolNx, PAGE_SIZE, TAG);
+	mdl = IoAllocateMdl(data, PAGE_SIZE, FALSE, FALSE, NULL);
+	MmBuildMdlForNonPagedPool(mdl);
+	pd = io.x.e.pd;
+	mr = MAKE(NDK_MR, pd->Dispatch->NdkCreateMr, pd, FALSE);
+	CHECK(broken(), "as said");
+#if CASE != 13
+	CLOSE(mr->Dispatch->NdkCloseMr, mr);
+	io_unpair(&io);
+	if (mdl)
+		IoFreeMdl(mdl);
+	if (data)
+		ExFreePoolWithTag(data, TAG);
+	io_close(&io);
+#endif
+	return check_result();
+}
