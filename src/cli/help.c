@@ -100,7 +100,7 @@ static const char run_help[] =
 	"  --expect-status=S  --expect-bugcheck=N  --expect-rule=ID\n"
 	"                                    succeed only if exactly that happens: DriverEntry or "
 	"an "
-	"IOCTL fails with S, the run ends\n"
+	"IOCTL fails (or a processor is refused) with S, the run ends\n"
 	"                                    in bug check N, rule ID is broken, by name "
 	"(IrqlKeApcLte2) or number (VER-5)\n";
 

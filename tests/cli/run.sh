@@ -120,6 +120,55 @@ ended=$?
 [ $ended = 1 ] && grep -q '^ketch: interrupted during wait; the drivers were unloaded' "$work/log" &&
 	grep -q '"outcome": "interrupted"' "$work/json" && verdict interrupt || verdict interrupt "exit status $ended"
 
+: >"$work/log"
+"$ketch" run -p 2 -P 4 "$examples/percpu.sys" nmi wait:20000 >"$work/out" 2>>"$work/log" &
+run=$!
+for _ in $(seq 100); do # until it listens
+	"$ketch" add "$run" >>"$work/log" 2>&1 && break
+	sleep 0.05
+done
+"$ketch" add "${run}x2" >>"$work/log" 2>&1
+full=$?
+kill -INT "$run"
+wait "$run"
+grep -q '^percpu: 4 processors' "$work/out" && verdict add-from-outside || verdict add-from-outside "the driver did not see two more processors"
+[ $full = 2 ] && grep -q "^ketch: process $run: the machine cannot have one more processor" "$work/log" && verdict add-from-outside-full ||
+	verdict add-from-outside-full "exit status $full"
+
+cat >"$work/vetoes.c" <<'END'
+#include <ntddk.h>
+static VOID NTAPI OnChange(PVOID Context, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT Change, PNTSTATUS Status)
+{
+	UNREFERENCED_PARAMETER(Context);
+	if (Change->State == KeProcessorAddStartNotify)
+		*Status = STATUS_DEVICE_NOT_READY;
+}
+NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+{
+	UNREFERENCED_PARAMETER(DriverObject);
+	UNREFERENCED_PARAMETER(RegistryPath);
+	DbgPrint("against\n");
+	return KeRegisterProcessorChangeCallback(OnChange, NULL, 0) ? STATUS_SUCCESS : STATUS_UNSUCCESSFUL;
+}
+END
+"$ketch" cc -o "$work/vetoes.sys" "$work/vetoes.c" >"$work/log" 2>&1
+"$ketch" run "$work/vetoes.sys" wait:20000 >"$work/out" 2>>"$work/log" &
+run=$!
+started against
+for _ in $(seq 100); do # until it listens
+	"$ketch" add "$run" >>"$work/log" 2>&1
+	veto=$?
+	[ $veto = 2 ] || break
+	sleep 0.05
+done
+kill -INT "$run"
+wait "$run"
+[ $veto = 1 ] && grep -q "^ketch: process $run: a driver refused processor 2 with 0xc00000a3 STATUS_DEVICE_NOT_READY" "$work/log" &&
+	verdict add-from-outside-veto || verdict add-from-outside-veto "exit status $veto"
+"$ketch" run "$work/vetoes.sys" addx2 >"$work/log" 2>&1
+[ $? = 1 ] && grep -q '^ketch: addx2: a driver refused processor 2 with 0xc00000a3 STATUS_DEVICE_NOT_READY' "$work/log" && verdict add-veto ||
+	verdict add-veto "the report does not name the refusal"
+
 "$ketch" ddi >/dev/full 2>"$work/log"
 [ $? = 2 ] && verdict full-output || verdict full-output "it did not notice"
 
