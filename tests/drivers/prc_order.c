@@ -7,7 +7,6 @@
  */
 #include "check.h"
 #include <initguid.h>
-#include <poclass.h>
 #include <wdmguid.h>
 
 #define WORD_OF(x) #x
@@ -21,6 +20,10 @@
 #ifndef CAUSE
 #define CAUSE STATUS_DEVICE_NOT_READY
 #endif
+
+/* GUID_DEVICE_PROCESSOR, as the documents have it. */
+static const GUID processor_class = {
+	0x97fadb10, 0x4e33, 0x40ae, {0x35, 0x9c, 0x8b, 0xef, 0x02, 0x9d, 0xbd, 0xd0}};
 
 #define VETOES (*WORD(VETO) != '-' || *WORD(VETO2) != '-')
 
@@ -111,7 +114,7 @@ static NTSTATUS NTAPI OnArrival(PVOID structure, PVOID context)
 	PDEVICE_INTERFACE_CHANGE_NOTIFICATION change = structure;
 	say((char)(ULONG_PTR)context, 'A');
 	sound &= IsEqualGUID(&change->Event, &GUID_DEVICE_INTERFACE_ARRIVAL) &&
-		 IsEqualGUID(&change->InterfaceClassGuid, &GUID_DEVICE_PROCESSOR) &&
+		 IsEqualGUID(&change->InterfaceClassGuid, &processor_class) &&
 		 change->Version == 1 && change->Size == sizeof *change &&
 		 ends_with_class(change->SymbolicLinkName) && KeGetCurrentIrql() == PASSIVE_LEVEL &&
 		 KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS) == before + 1;
@@ -201,7 +204,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		notification = NULL;
 	else
 		CHECK(NT_SUCCESS(IoRegisterPlugPlayNotification(
-			      EventCategoryDeviceInterfaceChange, 0, (PVOID)&GUID_DEVICE_PROCESSOR,
+			      EventCategoryDeviceInterfaceChange, 0, (PVOID)&processor_class,
 			      driver, OnArrival, (PVOID)'n', &notification)),
 		      "PRC-48 IoRegisterPlugPlayNotification");
 	callback_a = KeRegisterProcessorChangeCallback(OnA, NULL, 0);

@@ -37,6 +37,11 @@ run() {
 run inline "$here/inline.c" nmi:allx2
 run hello "$here/../../examples/hello.c"
 run nmi_watch "$here/../../examples/nmi_watch.c" -p 4 nmi:allx2
+run percpu "$here/../../examples/percpu.c" -p 2 addx6 nmi:all
+headers="$theirs -I$here/../drivers"
+run prc_existing "$here/../drivers/prc_existing.c" -p 4 addx2
+headers="$theirs -I$here/../drivers -DEXPECT=aSbSoSpSaCbCoCpCnA"
+run prc_order "$here/../drivers/prc_order.c" add ioctl:Order,0x222000
 # mingw-w64 has no ndkpi.h and no wsk.h: its compiler and import libraries with the headers of this tree.
 headers="-I$here/../../include/km -Wno-multichar"
 run ndk_consumer "$here/../drivers/ndk_consumer.c" -p 4
