@@ -167,7 +167,9 @@ CHECK_HELPER void io_end_close(struct io_end *end)
 }
 
 struct io_connect {
-	struct io *io;
+	struct consumer *c;
+	struct io_end *end;
+	struct door *door;
 	NTSTATUS status;
 };
 
@@ -191,24 +193,22 @@ CHECK_HELPER NTSTATUS io_connect_to(struct io_end *end, struct consumer *c,
 CHECK_HELPER VOID NTAPI io_connect(PVOID context)
 {
 	struct io_connect *connect = context;
-	connect->status =
-		io_connect_to(&connect->io->x, &connect->io->a, &connect->io->door.address);
+	connect->status = io_connect_to(connect->end, connect->c, &connect->door->address);
 }
 
-/* x connects to y. Both ends are made already. */
-CHECK_HELPER BOOLEAN io_join(struct io *io)
+/* x connects to y through a new listener. Both ends are made already. */
+CHECK_HELPER BOOLEAN io_join(struct io *io, struct io_end *x, struct io_end *y, struct door *door)
 {
-	struct door *door = &io->door;
-	struct io_connect connect = {io, STATUS_UNSUCCESSFUL};
+	struct io_connect connect = {&io->a, x, door, STATUS_UNSUCCESSFUL};
 	LARGE_INTEGER limit = check_ms(30000);
 	if (!door_open(door, &io->b, 0))
 		return FALSE;
 	PVOID thread = check_thread(io_connect, &connect);
 	NTSTATUS status = KeWaitForSingleObject(&door->rung, Executive, KernelMode, FALSE, &limit);
 	if (!status) {
-		io->y.e.connector = door->connector;
-		status = WAIT(door->connector->Dispatch->NdkAccept, door->connector, io->y.e.qp, 4,
-			      4, NULL, 0, io_gone, &io->y);
+		y->e.connector = door->connector;
+		status = WAIT(door->connector->Dispatch->NdkAccept, door->connector, y->e.qp, 4, 4,
+			      NULL, 0, io_gone, y);
 	}
 	check_join(thread);
 	if (!NT_SUCCESS(status) || !NT_SUCCESS(connect.status))
@@ -224,7 +224,8 @@ CHECK_HELPER BOOLEAN io_join(struct io *io)
 CHECK_HELPER BOOLEAN io_pair(struct io *io, const struct shape *shape, SIZE_T size)
 {
 	return io_end_make(&io->x, io->a.adapter, shape) &&
-	       io_end_make(&io->y, io->b.adapter, shape) && io_join(io) &&
+	       io_end_make(&io->y, io->b.adapter, shape) &&
+	       io_join(io, &io->x, &io->y, &io->door) &&
 	       memory_make(&io->mx, io->x.e.pd, size, IO_ALL) &&
 	       memory_make(&io->my, io->y.e.pd, size, IO_ALL);
 }
