@@ -314,37 +314,60 @@ static NTSTATUS NdkListen(NDK_END *End)
 							   &length);
 }
 
-/* The passive end has listened. The active side's NdkConnect ends when the passive side accepts,
- * and its accept when the active side completes: so both are begun before either is waited for. */
-static NTSTATUS NdkConnectEnds(NDK_END *Active, NDK_END *Passive)
+/* Until the request is there, or the active side's connect has failed. */
+static NTSTATUS NdkAwaitRequest(NDK_END *Passive, NDK_WAIT *Connect, NTSTATUS Connecting)
 {
-	SOCKADDR_IN source = Active->Address;
-	NDK_WAIT connect, accept, complete;
-	NTSTATUS status, connecting, accepting;
+	PVOID events[] = {&Passive->Incoming, &Connect->Event};
 	LARGE_INTEGER time;
+	NTSTATUS status;
 
-	status = Active->Adapter->Dispatch->NdkCreateConnector(
-		Active->Adapter, NdkOnCreate, NdkBegin(&connect), &Active->Connector);
-	status = NdkWait(&connect, status, (PVOID *)&Active->Connector);
-	if (!NT_SUCCESS(status))
-		return status;
-	source.sin_port = 0;
-	connecting = Active->Connector->Dispatch->NdkConnect(
-		Active->Connector, Active->Qp, (PSOCKADDR)&source, sizeof(source),
-		(PSOCKADDR)&Passive->Address, sizeof(Passive->Address), 1, 1, NULL, 0, NdkOnRequest,
-		NdkBegin(&connect));
-	if (connecting != STATUS_PENDING && !NT_SUCCESS(connecting))
-		return connecting;
 	time.QuadPart = -10 * 10000000ll;
-	status = KeWaitForSingleObject(&Passive->Incoming, Executive, KernelMode, FALSE, &time);
-	if (status != STATUS_SUCCESS) {
-		status = NdkWait(&connect, connecting, NULL); /* it says why */
-		return NT_SUCCESS(status) ? STATUS_IO_TIMEOUT : status;
+	status = KeWaitForMultipleObjects(Connecting == STATUS_PENDING ? 2 : 1, events, WaitAny,
+					  Executive, KernelMode, FALSE, &time, NULL);
+	if (status == STATUS_WAIT_0)
+		return STATUS_SUCCESS;
+	if (status == STATUS_WAIT_1 && !NT_SUCCESS(Connect->Status))
+		return Connect->Status;
+	return STATUS_IO_TIMEOUT;
+}
+
+/* The end of the active side's connect, which needs the other's accept: if that fails, the close of
+ * its connector refuses the connection. */
+static NTSTATUS NdkAwaitConnect(NDK_END *Passive, NDK_WAIT *Connect, NTSTATUS Connecting,
+				NDK_WAIT *Accept, NTSTATUS *Accepting)
+{
+	PVOID events[] = {&Connect->Event, &Accept->Event};
+
+	if (Connecting == STATUS_PENDING && *Accepting == STATUS_PENDING &&
+	    KeWaitForMultipleObjects(2, events, WaitAny, Executive, KernelMode, FALSE, NULL,
+				     NULL) == STATUS_WAIT_1)
+		*Accepting = Accept->Status;
+	if (*Accepting != STATUS_PENDING && !NT_SUCCESS(*Accepting))
+		NDK_CLOSE(Passive->Connector, NdkCloseConnector);
+	return NdkWait(Connect, Connecting, NULL);
+}
+
+/*
+ * The passive end's half and the rest of the active one's. The active side's NdkConnect ends when
+ * the passive side accepts, and the accept when the active side completes: so both are begun before
+ * either is waited for.
+ */
+static NTSTATUS NdkFinishConnect(NDK_END *Active, NDK_END *Passive, NDK_WAIT *Connect,
+				 NTSTATUS Connecting,
+				 NDK_FN_DISCONNECT_EVENT_CALLBACK *OnDisconnect, PVOID Context)
+{
+	NDK_WAIT accept, complete;
+	NTSTATUS accepting, status = NdkAwaitRequest(Passive, Connect, Connecting);
+
+	if (!NT_SUCCESS(status)) {
+		NDK_CLOSE(Active->Connector, NdkCloseConnector); /* ends the connect */
+		NdkWait(Connect, Connecting, NULL);
+		return status;
 	}
 	accepting = Passive->Connector->Dispatch->NdkAccept(Passive->Connector, Passive->Qp, 1, 1,
-							    NULL, 0, NULL, NULL, NdkOnRequest,
-							    NdkBegin(&accept));
-	status = NdkWait(&connect, connecting, NULL);
+							    NULL, 0, OnDisconnect, Context,
+							    NdkOnRequest, NdkBegin(&accept));
+	status = NdkAwaitConnect(Passive, Connect, Connecting, &accept, &accepting);
 	if (NT_SUCCESS(status)) {
 		status = Active->Connector->Dispatch->NdkCompleteConnect(
 			Active->Connector, NULL, NULL, NdkOnRequest, NdkBegin(&complete));
@@ -354,6 +377,27 @@ static NTSTATUS NdkConnectEnds(NDK_END *Active, NDK_END *Passive)
 		NDK_CLOSE(Active->Connector, NdkCloseConnector); /* ends the other's accept */
 	accepting = NdkWait(&accept, accepting, NULL);
 	return NT_SUCCESS(status) ? accepting : status;
+}
+
+/* The passive end has listened. */
+static NTSTATUS NdkConnectEnds(NDK_END *Active, NDK_END *Passive)
+{
+	SOCKADDR_IN source = Active->Address;
+	NDK_WAIT wait;
+	NTSTATUS status = Active->Adapter->Dispatch->NdkCreateConnector(
+		Active->Adapter, NdkOnCreate, NdkBegin(&wait), &Active->Connector);
+
+	status = NdkWait(&wait, status, (PVOID *)&Active->Connector);
+	if (!NT_SUCCESS(status))
+		return status;
+	source.sin_port = 0;
+	status = Active->Connector->Dispatch->NdkConnect(
+		Active->Connector, Active->Qp, (PSOCKADDR)&source, sizeof(source),
+		(PSOCKADDR)&Passive->Address, sizeof(Passive->Address), 1, 1, NULL, 0, NdkOnRequest,
+		NdkBegin(&wait));
+	if (status != STATUS_PENDING && !NT_SUCCESS(status))
+		return status;
+	return NdkFinishConnect(Active, Passive, &wait, status, NULL, NULL);
 }
 
 /* Wait for one completion, polling. */
