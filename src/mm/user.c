@@ -364,6 +364,15 @@ struct mm_space *mm_space_create(struct port_process *process)
 	return space;
 }
 
+void mm_space_replaced(struct mm_space *space)
+{
+	KIRQL old = user_lock();
+	if (owner == space)
+		owner = NULL;
+	user_frames_orphan(space);
+	user_unlock(old);
+}
+
 void mm_space_close(struct mm_space *space)
 {
 	KIRQL old = user_lock();
@@ -383,6 +392,10 @@ void mm_space_free(struct mm_space *space)
 		owner = NULL;
 	if (claimant == space)
 		claimant = NULL;
+	bool in_use =
+		space->running != 0; /* a thread is attached that has no reference: it stays */
+	space->gone = true;
 	user_unlock(old);
-	ex_free(space);
+	if (!in_use)
+		ex_free(space);
 }

@@ -28,18 +28,16 @@ struct mm_space *mm_space_create(struct port_process *process);
  */
 void mm_space_flush(struct mm_space *space);
 /*
+ * The process runs another program (exec): changes that are not with the old one are lost with it,
+ * and pages that MDLs have locked belong to nobody any more. IRQL <= DISPATCH_LEVEL.
+ */
+void mm_space_replaced(struct mm_space *space);
+/*
  * The program has ended: from now on its memory is not there; threads may still be attached.
  * PASSIVE_LEVEL. The space itself is freed with its process object.
  */
 void mm_space_close(struct mm_space *space);
 void mm_space_free(struct mm_space *space);
-
-/*
- * Kernel code's access to [address, address + size) of a space that need not be the current one, as
- * the program would be allowed to. Returns how many bytes were copied. IRQL <= APC_LEVEL.
- */
-size_t mm_space_read(struct mm_space *space, uint64_t address, void *to, size_t size);
-size_t mm_space_write(struct mm_space *space, uint64_t address, const void *from, size_t size);
 
 /*
  * A page fault of kind `access` at a user address, in a trap handler. True: try the instruction

@@ -92,17 +92,22 @@ struct user_frame *user_frame_find(const struct mm_space *space, uint64_t page)
 	return NULL;
 }
 
-static void table_insert(struct user_frame *frame, struct mm_space *space, uint64_t page)
+static void table_chain(struct user_frame *frame, struct mm_space *space, uint64_t page)
 {
 	uint32_t *head = bucket(space, page);
 	frame->space = space;
 	frame->page = page;
 	frame->chain = *head;
 	*head = number(frame) + 1;
+	space->frames++;
+}
+
+static void table_insert(struct user_frame *frame, struct mm_space *space, uint64_t page)
+{
+	table_chain(frame, space, page);
 	frame->slot = used_count;
 	used[used_count++] = number(frame);
 	loose_count++;
-	space->frames++;
 }
 
 static void table_unchain(struct user_frame *frame)
@@ -243,7 +248,8 @@ static void read_again(struct user_frame *frame)
 {
 	char fresh[PAGE_SIZE];
 	char *now = content(frame), *before = original(frame);
-	if (frame->space->gone || !page_read(frame->space, frame->page, fresh) ||
+	if (frame->space->gone ||
+	    port_process_page(frame->space->process, frame->page, fresh) != PORT_PAGE_READ ||
 	    !memcmp(fresh, before, PAGE_SIZE))
 		return;
 	for (size_t i = 0; i < PAGE_SIZE; i++) {
@@ -324,17 +330,18 @@ void user_frames_out(struct mm_space *space)
 void user_frames_orphan(struct mm_space *space)
 {
 	static struct mm_space nobody = {.gone = true};
-	user_frames_out(space);
-	for (uint32_t i = 0; i < used_count; i++) {
+	hide_all(space);
+	for (uint32_t i = used_count; i-- > 0;) {
 		struct user_frame *frame = &frames[used[i]];
 		if (frame->space != space)
 			continue;
+		frame->shown = 0;
+		if (!frame->pins) {
+			frame_free(frame);
+			continue;
+		}
 		table_unchain(frame);
-		frame->space = &nobody;
-		uint32_t *head = bucket(&nobody, frame->page);
-		frame->chain = *head;
-		*head = number(frame) + 1;
-		nobody.frames++;
+		table_chain(frame, &nobody, frame->page);
 	}
 }
 

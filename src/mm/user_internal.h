@@ -69,7 +69,7 @@ bool user_frame_show(struct user_frame *frame, bool write);
 void user_frame_out(struct user_frame *frame);
 /* The same for all frames of a space. */
 void user_frames_out(struct mm_space *space);
-/* All frames of a space lose it: they read as they are, and go nowhere. */
+/* All frames of a space lose it: changes go nowhere; those that are pinned stay as they are. */
 void user_frames_orphan(struct mm_space *space);
 /* Exchange changes of pinned frames with their programs, some of them each time. */
 void user_frames_exchange(size_t limit);

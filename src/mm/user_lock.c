@@ -107,34 +107,3 @@ void mm_user_view_release(const MDL *mdl, void *base)
 	if (frame_of(mdl, 0) && !user_frame_at((uint64_t)base))
 		port_pages_release(base, mm_mdl_pages(mdl) << PAGE_SHIFT);
 }
-
-/* ---- Other processes ---- */
-
-size_t mm_space_read(struct mm_space *space, uint64_t address, void *to, size_t size)
-{
-	if (!user_range(address) || size > USER_END - address || space->gone)
-		return 0;
-	mm_space_flush(space);
-	return port_process_read(space->process, address, to, size);
-}
-
-size_t mm_space_write(struct mm_space *space, uint64_t address, const void *from, size_t size)
-{
-	size_t done = 0;
-	if (!user_range(address) || size > USER_END - address || space->gone)
-		return 0;
-	mm_space_flush(space);
-	while (done < size) {
-		uint64_t at = address + done;
-		size_t chunk = min(size - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
-		if (!(port_process_protection(space->process, at) & PORT_WRITE))
-			break;
-		size_t bytes =
-			port_process_write(space->process, at, (const char *)from + done, chunk);
-		done += bytes;
-		if (bytes < chunk)
-			break;
-	}
-	mm_space_flush(space); /* frames that MDLs hold take it over */
-	return done;
-}

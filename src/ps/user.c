@@ -222,7 +222,7 @@ void ps_user_exec(struct ps_user *user)
 	rtl_copy((char *)user->process->ImageFileName, sizeof(user->process->ImageFileName),
 		 base_name(port_process_image(user->port)));
 	if (user->process->address_space)
-		mm_space_flush(user->process->address_space);
+		mm_space_replaced(user->process->address_space);
 	ps_user_tell_image(user);
 }
 

@@ -18,6 +18,8 @@ static PEPROCESS Attached; /* WINDOW_ATTACH */
 static struct window_request *AttachedTo;
 static KEVENT AttachReady, AttachDone;
 static PVOID AttachThread;
+static PMDL Kept; /* WINDOW_KEEP */
+static UCHAR *KeptAt;
 
 static void Expect(struct window_request *Request, BOOLEAN Condition, const char *What)
 {
@@ -311,6 +313,27 @@ static void Killed(struct window_request *Request)
 	} while (Now.QuadPart - Begin.QuadPart < 2000000);
 }
 
+/* The pages stay locked although the program runs another one in the same process, and ends. */
+static void Keep(struct window_request *Request)
+{
+	Kept = IoAllocateMdl((PVOID)Request->buffer, 8192, FALSE, FALSE, NULL);
+	Expect(Request, Lock(Kept, IoModifyAccess) == STATUS_SUCCESS, "PLT-52 locked");
+	KeptAt = MmGetSystemAddressForMdlSafe(Kept, NormalPagePriority);
+	KeptAt[1] = 99;
+	KeSetEvent(&AttachReady, 0, FALSE);
+}
+
+static void UseKept(void)
+{
+	check_sleep(150);
+	DbgPrint("%s PLT-53 the locked pages of a program that is another one now\n",
+		 KeptAt[1] == 99 ? "PASS" : "FAIL");
+	RtlFillMemory(KeptAt, 8192, 0xee);
+	check_sleep(150);
+	MmUnlockPages(Kept);
+	IoFreeMdl(Kept);
+}
+
 /* A thread of the system process that attaches to the program while that runs. */
 static VOID NTAPI Attacher(PVOID Context)
 {
@@ -318,6 +341,8 @@ static VOID NTAPI Attacher(PVOID Context)
 	ULONG Errors = 0;
 	UNREFERENCED_PARAMETER(Context);
 	KeWaitForSingleObject(&AttachReady, Executive, KernelMode, FALSE, NULL);
+	if (Kept)
+		UseKept();
 	if (!Attached)
 		return;
 	/* While a thread of the process runs in the kernel the others see its memory, too (a
@@ -325,6 +350,8 @@ static VOID NTAPI Attacher(PVOID Context)
 	check_sleep(50);
 	Errors += Touch((ULONG64)AttachedTo, FALSE) != STATUS_ACCESS_VIOLATION;
 	KeStackAttachProcess((PRKPROCESS)Attached, &State);
+	if (WRONG == 6) /* a system thread without handler */
+		*(volatile UCHAR *)AttachedTo->bad[0] = 1;
 	Errors += PsGetCurrentProcess() != Attached || AttachedTo->sign != WINDOW_SIGN;
 	KeStackAttachProcess((PRKPROCESS)PsInitialSystemProcess, &Nested);
 	Errors += Touch((ULONG64)AttachedTo, FALSE) != STATUS_ACCESS_VIOLATION;
@@ -416,6 +443,9 @@ static BOUND_CALLBACK_STATUS Callback(VOID)
 		ObReferenceObject(Attached);
 		AttachedTo = Request;
 		KeSetEvent(&AttachReady, 0, FALSE);
+		break;
+	case WINDOW_KEEP:
+		Keep(Request);
 		break;
 	case WINDOW_WRONG:
 		Wrong(Request);

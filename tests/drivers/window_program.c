@@ -237,6 +237,31 @@ static void attach(void)
 		fail("the thread that attached gave no answer");
 }
 
+/* Another program in the same process, with the same buffer. */
+static void keep(char **words)
+{
+	simple(WINDOW_KEEP);
+	if (buffer[101] != 99)
+		fail("the driver's byte");
+	words[1] = "kept";
+	execv("/proc/self/exe", words);
+	fail("exec");
+}
+
+static void kept(void)
+{
+	memset(buffer, 7, sizeof buffer);
+	for (int i = 0; i < 400; i++) {
+		nap(1);
+		for (unsigned k = 0; k < sizeof buffer; k++) {
+			if (buffer[k] != 7) {
+				fail("the driver writes to a program that is gone");
+				return;
+			}
+		}
+	}
+}
+
 int main(int count, char **words)
 {
 	const char *test = words[1];
@@ -269,6 +294,10 @@ int main(int count, char **words)
 		killed();
 	else if (!strcmp(test, "attach"))
 		attach();
+	else if (!strcmp(test, "keep"))
+		keep(words);
+	else if (!strcmp(test, "kept"))
+		kept();
 	else
 		fail("no such test");
 	if (request.errors)

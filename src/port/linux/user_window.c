@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include "port/linux/host.h"
@@ -163,30 +164,53 @@ static long open_maps(uint32_t pid)
 	return host_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
 }
 
-unsigned port_process_protection(struct port_process *process, uint64_t address)
+/* Linux 6.11's question about one address (PROCMAP_QUERY of linux/fs.h). */
+struct maps_query {
+	uint64_t size, query_flags, query_addr;
+	uint64_t start, end, flags, page_size, offset, inode;
+	uint32_t dev_major, dev_minor, name_size, build_id_size;
+	uint64_t name_addr, build_id_addr;
+};
+#define MAPS_QUERY _IOWR('f', 17, struct maps_query)
+
+/* False: the host does not know the question. */
+static bool query_maps(long file, uint64_t address, unsigned *protection)
+{
+	struct maps_query query = {.size = sizeof query, .query_addr = address};
+	long result = host_syscall(SYS_ioctl, file, MAPS_QUERY, (long)&query, 0, 0, 0);
+	*protection = result == 0        ? query.flags & 7 /* read, write, execute, as ours */
+		      : result == -ESRCH ? PORT_READ | PORT_WRITE
+					 : PORT_NONE;
+	return result != -ENOTTY;
+}
+
+static unsigned read_maps(long file, uint64_t address)
 {
 	struct maps_line line = {0};
 	char text[4096];
-	long file = open_maps(port_process_id(process)), size;
-	unsigned protection = PORT_NONE;
+	long size;
 	bool any = false;
-	if (file < 0)
-		return file == -ENOENT || file == -ESRCH ? PORT_READ | PORT_WRITE : PORT_NONE;
 	while ((size = host_syscall(SYS_read, file, (long)text, sizeof text, 0, 0, 0)) > 0) {
 		any = true;
 		for (long i = 0; i < size; i++) {
 			if (!maps_take(&line, text[i]))
 				continue;
-			if (address >= line.start && address < line.end)
-				protection = line.protection;
 			if (address < line.end)
-				goto out;
+				return address >= line.start ? line.protection : PORT_NONE;
 			line = (struct maps_line){0};
 		}
 	}
-out:
+	return any ? PORT_NONE : PORT_READ | PORT_WRITE; /* killed: its memory is gone */
+}
+
+unsigned port_process_protection(struct port_process *process, uint64_t address)
+{
+	unsigned protection;
+	long file = open_maps(port_process_id(process));
+	if (file < 0)
+		return file == -ENOENT || file == -ESRCH ? PORT_READ | PORT_WRITE : PORT_NONE;
+	if (!query_maps(file, address, &protection))
+		protection = read_maps(file, address);
 	host_syscall(SYS_close, file, 0, 0, 0, 0, 0);
-	if (!any) /* killed: its memory is gone */
-		return PORT_READ | PORT_WRITE;
 	return protection;
 }
