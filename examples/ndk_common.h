@@ -14,6 +14,12 @@
 
 #define NDK_EXAMPLE_TAG   'xEdN'
 #define NDK_EXAMPLE_DEPTH 32 /* requests under way */
+#ifndef NDK_EXAMPLE_FAMILY
+#define NDK_EXAMPLE_FAMILY AF_INET /* or AF_INET6 */
+#endif
+/* Of a SOCKADDR_INET of this family; the port is at the same place in both. */
+#define NDK_ADDRESS_LENGTH                                                                         \
+	(NDK_EXAMPLE_FAMILY == AF_INET ? sizeof(SOCKADDR_IN) : sizeof(SOCKADDR_IN6))
 
 static WSK_CLIENT_DISPATCH NdkClientDispatch = {MAKE_WSK_VERSION(1, 0), 0, NULL};
 static WSK_REGISTRATION NdkRegistration;
@@ -125,7 +131,7 @@ static NDK_ADAPTER *NdkOpenAdapter(NET_IFINDEX Index)
 
 typedef struct _NDK_END {
 	NET_IFINDEX Index;
-	SOCKADDR_IN Address;
+	SOCKADDR_INET Address;
 	NDK_ADAPTER *Adapter;
 	NDK_PD *Pd;
 	NDK_CQ *Cq; /* of both queues */
@@ -142,15 +148,15 @@ typedef struct _NDK_END {
 } NDK_END;
 
 /*
- * Two RNICs that have an IPv4 address and can be opened, or the same one twice when there is only
- * one. FALSE: there is none.
+ * Two RNICs that have an address of the family and can be opened, or the same one twice when there
+ * is only one. FALSE: there is none.
  */
 static BOOLEAN NdkFindEnds(NDK_END Ends[2])
 {
 	PMIB_UNICASTIPADDRESS_TABLE table;
 	ULONG i, found = 0;
 
-	if (!NT_SUCCESS(GetUnicastIpAddressTable(AF_INET, &table)))
+	if (!NT_SUCCESS(GetUnicastIpAddressTable(NDK_EXAMPLE_FAMILY, &table)))
 		return FALSE;
 	for (i = 0; i < table->NumEntries && found < 2; i++) {
 		const MIB_UNICASTIPADDRESS_ROW *row = &table->Table[i];
@@ -163,7 +169,7 @@ static BOOLEAN NdkFindEnds(NDK_END Ends[2])
 			continue;
 		NdkWsk.WskCloseNdkAdapter(NdkProvider.Client, adapter);
 		Ends[found].Index = row->InterfaceIndex;
-		Ends[found].Address = row->Address.Ipv4;
+		Ends[found].Address = row->Address;
 		found++;
 	}
 	FreeMibTable(table);
@@ -293,8 +299,8 @@ static VOID NTAPI NdkOnConnect(PVOID Context, NDK_CONNECTOR *Connector)
 
 static NTSTATUS NdkListen(NDK_END *End)
 {
-	SOCKADDR_IN address = End->Address;
-	ULONG length = sizeof(End->Address);
+	SOCKADDR_INET address = End->Address;
+	ULONG length = NDK_ADDRESS_LENGTH;
 	NDK_WAIT wait;
 	NTSTATUS status;
 
@@ -304,9 +310,10 @@ static NTSTATUS NdkListen(NDK_END *End)
 	status = NdkWait(&wait, status, (PVOID *)&End->Listener);
 	if (!NT_SUCCESS(status))
 		return status;
-	address.sin_port = 0; /* any */
+	address.Ipv4.sin_port = 0; /* any */
 	status = End->Listener->Dispatch->NdkListen(End->Listener, (PSOCKADDR)&address,
-						    sizeof(address), NdkOnRequest, NdkBegin(&wait));
+						    NDK_ADDRESS_LENGTH, NdkOnRequest,
+						    NdkBegin(&wait));
 	status = NdkWait(&wait, status, NULL);
 	if (!NT_SUCCESS(status))
 		return status;
@@ -382,7 +389,7 @@ static NTSTATUS NdkFinishConnect(NDK_END *Active, NDK_END *Passive, NDK_WAIT *Co
 /* The passive end has listened. */
 static NTSTATUS NdkConnectEnds(NDK_END *Active, NDK_END *Passive)
 {
-	SOCKADDR_IN source = Active->Address;
+	SOCKADDR_INET source = Active->Address;
 	NDK_WAIT wait;
 	NTSTATUS status = Active->Adapter->Dispatch->NdkCreateConnector(
 		Active->Adapter, NdkOnCreate, NdkBegin(&wait), &Active->Connector);
@@ -390,10 +397,10 @@ static NTSTATUS NdkConnectEnds(NDK_END *Active, NDK_END *Passive)
 	status = NdkWait(&wait, status, (PVOID *)&Active->Connector);
 	if (!NT_SUCCESS(status))
 		return status;
-	source.sin_port = 0;
+	source.Ipv4.sin_port = 0;
 	status = Active->Connector->Dispatch->NdkConnect(
-		Active->Connector, Active->Qp, (PSOCKADDR)&source, sizeof(source),
-		(PSOCKADDR)&Passive->Address, sizeof(Passive->Address), 1, 1, NULL, 0, NdkOnRequest,
+		Active->Connector, Active->Qp, (PSOCKADDR)&source, NDK_ADDRESS_LENGTH,
+		(PSOCKADDR)&Passive->Address, NDK_ADDRESS_LENGTH, 1, 1, NULL, 0, NdkOnRequest,
 		NdkBegin(&wait));
 	if (status != STATUS_PENDING && !NT_SUCCESS(status))
 		return status;

@@ -12,8 +12,8 @@
 #include <ndis.h>
 #include <ndisndk.h>
 #else
-#define NDIS_SUPPORT_NDIS6 1 /* up to the version with NDK */
-#define NDIS_SUPPORT_NDIS61 1
+#define NDIS_SUPPORT_NDIS6   1 /* up to the version with NDK */
+#define NDIS_SUPPORT_NDIS61  1
 #define NDIS_SUPPORT_NDIS620 1
 #define NDIS_SUPPORT_NDIS630 1
 #include <winsock2.h>

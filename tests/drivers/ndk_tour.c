@@ -2,7 +2,8 @@
 /*
  * ndk_tour.c: the functions that few consumers use, in one connection: shared endpoint, shared
  * receive queue, window, resized queue, rejection, disconnection (NDK-40, NDK-44, NDK-45, NDK-47,
- * NDK-54, NDK-58, NDK-59, NDK-64, NDK-72, NDK-74a, NDK-74c, NDK-35). With -DMAY_FAIL it only has to
+ * NDK-54, NDK-58, NDK-59, NDK-64, NDK-72, NDK-74a, NDK-74c, NDK-35), over IPv4, or IPv6 with
+ * -DNDK_EXAMPLE_FAMILY=AF_INET6 (NDK-135, DEF-105). With -DMAY_FAIL it only has to
  * end without a leak, a hang or a crash, whatever fails.
  */
 #include "check.h"
@@ -76,23 +77,23 @@ static NTSTATUS MakeSrq(void)
 static NTSTATUS MakeActive(void)
 {
 	NDK_WAIT wait;
-	SOCKADDR_IN address = active.Address;
+	SOCKADDR_INET address = active.Address;
 	NTSTATUS status =
 		active.Cq->Dispatch->NdkResizeCq(active.Cq, 200, NdkOnRequest, NdkBegin(&wait));
 	status = NdkWait(&wait, status, NULL);
 	if (!NT_SUCCESS(status))
 		return status;
-	address.sin_port = 0;
+	address.Ipv4.sin_port = 0;
 	status = active.Adapter->Dispatch->NdkCreateSharedEndpoint(
-		active.Adapter, (PSOCKADDR)&address, sizeof(address), NdkOnCreate, NdkBegin(&wait),
-		&endpoint);
+		active.Adapter, (PSOCKADDR)&address, NDK_ADDRESS_LENGTH, NdkOnCreate,
+		NdkBegin(&wait), &endpoint);
 	status = NdkWait(&wait, status, (PVOID *)&endpoint);
 	if (!NT_SUCCESS(status))
 		return status;
-	ULONG length = sizeof(active.Address);
+	ULONG length = NDK_ADDRESS_LENGTH;
 	status = endpoint->Dispatch->NdkGetLocalAddress(endpoint, (PSOCKADDR)&active.Address,
 							&length);
-	if (NT_SUCCESS(status) && !active.Address.sin_port)
+	if (NT_SUCCESS(status) && !active.Address.Ipv4.sin_port)
 		return STATUS_DATA_ERROR;
 	status = active.Pd->Dispatch->NdkCreateQp(active.Pd, active.Cq, active.Cq, NULL, 4, 4, 1, 1,
 						  0, NdkOnCreate, NdkBegin(&wait), &second_qp);
@@ -115,7 +116,7 @@ static NTSTATUS Connect(void)
 		return status;
 	status = active.Connector->Dispatch->NdkConnectWithSharedEndpoint(
 		active.Connector, active.Qp, endpoint, (PSOCKADDR)&passive.Address,
-		sizeof(passive.Address), 1, 1, NULL, 0, NdkOnRequest, NdkBegin(&connect));
+		NDK_ADDRESS_LENGTH, 1, 1, NULL, 0, NdkOnRequest, NdkBegin(&connect));
 	if (status != STATUS_PENDING && !NT_SUCCESS(status))
 		return status;
 	return NdkFinishConnect(&active, &passive, &connect, status, OnDisconnect, &disconnected);
@@ -126,15 +127,15 @@ static NTSTATUS Refuse(void)
 {
 	NDK_CONNECTOR *connected = passive.Connector;
 	NDK_WAIT connect;
-	SOCKADDR_IN address = active.Address;
+	SOCKADDR_INET address = active.Address;
 	NTSTATUS status = Create(&refused), rejected = STATUS_SUCCESS;
 	if (!NT_SUCCESS(status))
 		return status;
-	address.sin_port = 0;
+	address.Ipv4.sin_port = 0;
 	KeClearEvent(&passive.Incoming);
 	status = refused->Dispatch->NdkConnect(refused, second_qp, (PSOCKADDR)&address,
-					       sizeof(address), (PSOCKADDR)&passive.Address,
-					       sizeof(passive.Address), 1, 1, NULL, 0, NdkOnRequest,
+					       NDK_ADDRESS_LENGTH, (PSOCKADDR)&passive.Address,
+					       NDK_ADDRESS_LENGTH, 1, 1, NULL, 0, NdkOnRequest,
 					       NdkBegin(&connect));
 	if (status == STATUS_PENDING || NT_SUCCESS(status)) {
 		if (NT_SUCCESS(NdkAwaitRequest(&passive, &connect, status)) &&
