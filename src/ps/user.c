@@ -197,9 +197,11 @@ void ps_user_tell_process(struct ps_user *user, const char *const *arguments)
 	NTSTATUS status = ps_process_started(user->process, names ? &names->image : 0,
 					     names && arguments ? &names->command : 0);
 	if (!NT_SUCCESS(status)) {
+		KIRQL old = ke_lock_raise(&ps_lock);
 		user->program->refused = true;
 		user->status = status;
 		user->status_final = true;
+		ke_lock_lower(&ps_lock, old);
 		port_process_kill(user->port);
 	}
 	if (names)
@@ -252,25 +254,52 @@ static NTSTATUS status_of_signal(int signal)
 	}
 }
 
-void ps_user_status(struct ps_user *user, bool killed, int code, bool final)
+void ps_user_status(struct ps_user *user, const struct port_user_event *event)
 {
 	struct ps_program *program = user->program;
+	bool final = event->kind == PORT_USER_ENDED;
+	KIRQL old = ke_lock_raise(&ps_lock);
+	program->bound_fatal |= event->by_fault;
 	if (final) {
-		program->killed = killed;
-		program->code = code;
+		program->killed = event->killed;
+		program->code = event->code;
 	}
-	if (user->status_final)
-		return;
-	user->status_final = final;
-	if (program->bound_error || program->bound_fatal)
-		user->status = STATUS_ARRAY_BOUNDS_EXCEEDED;
-	else
-		user->status = killed ? status_of_signal(code) : code;
+	if (!user->status_final) {
+		user->status_final = final;
+		if (program->bound_error || program->bound_fatal)
+			user->status = STATUS_ARRAY_BOUNDS_EXCEEDED;
+		else
+			user->status = event->killed ? status_of_signal(event->code) : event->code;
+	}
+	ke_lock_lower(&ps_lock, old);
+}
+
+NTSTATUS ps_user_status_now(struct ps_user *user)
+{
+	KIRQL old = ke_lock_raise(&ps_lock);
+	NTSTATUS status = user->status;
+	ke_lock_lower(&ps_lock, old);
+	return status;
+}
+
+void ps_user_bound_error(struct ps_user *user)
+{
+	KIRQL old = ke_lock_raise(&ps_lock);
+	user->program->bound_error = true;
+	ke_lock_lower(&ps_lock, old);
+}
+
+void ps_user_place(struct ps_user *user, uint64_t address, const struct port_place *place)
+{
+	KIRQL old = ke_lock_raise(&ps_lock);
+	user->program->address = address;
+	user->program->place = *place;
+	ke_lock_lower(&ps_lock, old);
 }
 
 void ps_user_ending(struct ps_user *user)
 {
-	ps_process_ending(user->process, user->status);
+	ps_process_ending(user->process, ps_user_status_now(user));
 }
 
 /* The caller's thread keeps the process object alive. */

@@ -66,7 +66,7 @@ struct ps_user {
 	bool listed;              /* `program` is in the list of programs */
 	_Atomic uint32_t threads; /* that are not gone */
 	_Atomic uint32_t living;  /* that have not begun to end */
-	NTSTATUS status;          /* with which it ends, as far as is known */
+	NTSTATUS status;          /* with which it ends, as far as is known; ps_lock */
 	bool status_final;
 };
 
@@ -83,8 +83,13 @@ void ps_user_ending(struct ps_user *user);
 void ps_user_ended(struct ps_user *user);
 /* It could not be started. */
 void ps_user_failed(struct ps_user *user, const char *why);
-/* How the host says that it ends. */
-void ps_user_status(struct ps_user *user, bool killed, int code, bool final);
+/* A thread of it ends (EXITING), or the host's process has ended (ENDED). */
+void ps_user_status(struct ps_user *user, const struct port_user_event *event);
+NTSTATUS ps_user_status_now(struct ps_user *user);
+/* A bound callback ends it. */
+void ps_user_bound_error(struct ps_user *user);
+/* Where a bound exception that nobody handled was. */
+void ps_user_place(struct ps_user *user, uint64_t address, const struct port_place *place);
 
 NTSTATUS ps_user_thread_start(struct ps_user *user, const char *const *arguments,
 			      struct port_user *port);

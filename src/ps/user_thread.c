@@ -23,7 +23,8 @@ struct user_thread {
 	struct port_user *port;
 	const char *const *arguments; /* of a program that is to be started */
 	uint64_t address;             /* of a bound exception that was not handled */
-	bool locate;
+	bool locate, located;
+	struct port_place place; /* of it */
 	struct ke_bound_thread bound;
 };
 
@@ -43,7 +44,7 @@ static void ending(struct user_thread *t)
 static _Noreturn void gone(struct user_thread *t)
 {
 	struct ps_user *user = t->user;
-	NTSTATUS status = user->status;
+	NTSTATUS status = ps_user_status_now(user);
 	ending(t);
 	if (t->port)
 		port_user_release(t->port);
@@ -72,7 +73,7 @@ static enum port_user_resume bound(struct user_thread *t, const struct port_boun
 		atomic_fetch_add(&program->delivered, 1);
 		return PORT_USER_DELIVER;
 	}
-	program->bound_error = true;
+	ps_user_bound_error(user);
 	port_process_kill(user->port);
 	return PORT_USER_CONTINUE;
 }
@@ -80,12 +81,11 @@ static enum port_user_resume bound(struct user_thread *t, const struct port_boun
 /* Without a baton. */
 static void locate(struct user_thread *t)
 {
-	struct ps_program *program = t->user->program;
 	if (!t->locate)
 		return;
 	t->locate = false;
-	program->address = t->address;
-	port_process_locate(t->user->port, t->address, &program->place);
+	port_process_locate(t->user->port, t->address, &t->place);
+	t->located = true;
 }
 
 static void run(struct user_thread *t)
@@ -101,6 +101,9 @@ static void run(struct user_thread *t)
 		locate(t);
 		port_user_run(t->port, resume, &event);
 		ke_thread_user_enter(self);
+		if (t->located)
+			ps_user_place(user, t->address, &t->place);
+		t->located = false;
 		resume = PORT_USER_CONTINUE;
 		switch (event.kind) {
 		case PORT_USER_BOUND:
@@ -113,13 +116,12 @@ static void run(struct user_thread *t)
 			ps_user_exec(user);
 			break;
 		case PORT_USER_EXITING:
-			user->program->bound_fatal |= event.by_fault;
-			ps_user_status(user, event.killed, event.code, false);
+			ps_user_status(user, &event);
 			ending(t);
 			break;
 		case PORT_USER_ENDED:
 			if (event.status_valid)
-				ps_user_status(user, event.killed, event.code, true);
+				ps_user_status(user, &event);
 			return;
 		}
 	}
@@ -179,7 +181,10 @@ NTSTATUS ps_user_thread_start(struct ps_user *user, const char *const *arguments
 	PKTHREAD thread;
 	if (!t)
 		return STATUS_INSUFFICIENT_RESOURCES;
-	*t = (struct user_thread){.user = user, .port = port, .arguments = arguments};
+	memset(t, 0, sizeof(*t));
+	t->user = user;
+	t->port = port;
+	t->arguments = arguments;
 	NTSTATUS status = ps_thread_prepare(user->process, port ? adopted : spawned, t, &thread);
 	if (!NT_SUCCESS(status)) {
 		ex_free(t);
