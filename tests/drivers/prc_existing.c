@@ -89,7 +89,7 @@ static VOID veto(ULONG at)
 	log->veto_at = at;
 	log->veto = STATUS_DEVICE_NOT_READY + (NTSTATUS)at;
 	CHECK(!KeRegisterProcessorChangeCallback(OnChange, log, KE_PROCESSOR_CHANGE_ADD_EXISTING),
-	      "PRC-22 a veto makes it NULL");
+	      "PRC-22, 25 a veto makes it NULL, and only the context knows why");
 	good = log->count == at + 1 + at;
 	for (ULONG i = 0; i <= at; i++)
 		good &= is(&log->calls[i], KeProcessorAddStartNotify, i);

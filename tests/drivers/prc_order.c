@@ -50,8 +50,9 @@ static VOID note(char who, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT change, PNTSTATUS
 	say(who, "SCF"[change->State]);
 	if (!adder)
 		adder = KeGetCurrentThread();
-	/* PRC-11: one thread; PRC-10, 45: PASSIVE_LEVEL. */
-	sound &= adder == KeGetCurrentThread() && KeGetCurrentIrql() == PASSIVE_LEVEL;
+	/* PRC-11: one thread; PRC-10, 45: PASSIVE_LEVEL; PRC-12: on any active processor. */
+	sound &= adder == KeGetCurrentThread() && KeGetCurrentIrql() == PASSIVE_LEVEL &&
+		 KeGetCurrentProcessorNumberEx(NULL) < active;
 	if (change->State == KeProcessorAddStartNotify && who == 'a') {
 		before = active;
 		joining = change->NtNumber;
@@ -141,7 +142,7 @@ static VOID take_back(VOID)
 	DbgPrint("sequence: %s\n", sequence);
 	CHECK(RtlEqualMemory(sequence, expected, sizeof expected),
 	      "PRC-29, 33, 34, 35, 37, 47, 50 exactly these calls in this order");
-	CHECK(sound, "PRC-10, 11, 21, 30, 31, 32, 45, 48 what each call sees");
+	CHECK(sound, "PRC-10, 11, 12, 21, 30, 31, 32, 45, 48 what each call sees");
 	CHECK(status_right, "PRC-32, 36, 37 Failure has the first error");
 	CHECK(kept, "PRC-36 later ones see the first error");
 	CHECK(pnp_requests == 0, "PRC-49 no device takes part in a rebalance");

@@ -171,6 +171,18 @@ static VOID complete(PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT joined)
 	      "DEF-38 its own KPCR");
 	check_sleep(2);
 	CHECK(KeGetCurrentProcessorNumberEx(NULL) == index, "PRC-31 also after a wait");
+	PROCESSOR_NUMBER next = joined->ProcNumber;
+	GROUP_AFFINITY both = there;
+	next.Number++;
+	both.Mask |= bit(&next);
+	if (KeGetProcessorIndexFromNumber(&next) == INVALID_PROCESSOR_INDEX &&
+	    index + 1 < KeQueryMaximumProcessorCountEx(there.Group)) {
+		GROUP_AFFINITY set;
+		KeSetSystemGroupAffinityThread(&both, &set);
+		KeSetSystemGroupAffinityThread(&there, &set);
+		CHECK(set.Mask == there.Mask && set.Group == there.Group,
+		      "PRC-69 bits of processors that may come are dropped");
+	}
 	KeRevertToUserGroupAffinityThread(&previous);
 	KeInitializeDpc(&at.dpc, OnDpc, &at);
 	KeInitializeEvent(&at.ran, NotificationEvent, FALSE);
