@@ -127,6 +127,8 @@ bool report_json(const struct run *run)
 				 "bugcheck", bugcheck(), "processors", processors(run));
 	if (root)
 		json_object_set_new(root, "programs", programs());
+	if (root && run->added)
+		json_object_set_new(root, "processors_added", json_integer(run->added));
 	if (root && run->message)
 		json_object_set_new(root, "message", json_string(run->message));
 	bool written = root && !json_dump_file(root, run->json, JSON_INDENT(2));

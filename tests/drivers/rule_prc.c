@@ -31,6 +31,8 @@ static VOID NTAPI OnFirst(PVOID context, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT cha
 		taken = ExAllocatePoolWithTag(NonPagedPoolNx, 100, TAG);
 		if (CASE == 1)
 			change->NtNumber++;
+		if (CASE == 20)
+			*(volatile LONG *)16 = 1;
 		if (CASE == 2)
 			*status = STATUS_PENDING;
 		if (CASE == 3 || CASE == 12 || CASE == 17)
@@ -131,6 +133,15 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		CHECK(!KeRegisterProcessorChangeCallback(NULL, NULL, 0), "PRC-26 no routine");
 	if (CASE == 18)
 		KeDeregisterProcessorChangeCallback(NULL);
+	if (CASE == 20) {
+		/* An exception does not leave a callback, not even for who registers it. */
+		__try {
+			KeRegisterProcessorChangeCallback(OnFirst, NULL,
+							  KE_PROCESSOR_CHANGE_ADD_EXISTING);
+		} __except (1) {
+			DbgPrint("FAIL the exception left the callback\n");
+		}
+	}
 	if (CASE == 19)
 		ExNotifyCallback(object, NULL, NULL);
 	return check_result();

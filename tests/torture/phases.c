@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A driver to be interrupted from outside, by Ctrl-C or `ketch nmi`, in each phase of a run:
- * PHASE=1 sleeps in DriverEntry, 2 spins there, 3 sleeps in an IOCTL, 4 sleeps in DriverUnload, 0
- * is quick everywhere. It says `phase` when it has come there.
+ * PHASE=1 sleeps in DriverEntry, 2 spins there, 3 sleeps in an IOCTL, 4 sleeps in DriverUnload, 5
+ * sleeps in a processor change callback, 0 is quick everywhere. It says `phase` when it has come
+ * there.
  */
 #include "torture.h"
 
@@ -29,6 +30,17 @@ static VOID sleep_for_long(VOID)
 	check_sleep(SLEEP_MS);
 }
 
+static PVOID change_handle;
+
+static VOID NTAPI on_change(PVOID context, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT change,
+			    PNTSTATUS status)
+{
+	UNREFERENCED_PARAMETER(context);
+	UNREFERENCED_PARAMETER(status);
+	if (change->State == KeProcessorAddStartNotify)
+		sleep_for_long();
+}
+
 static NTSTATUS NTAPI open_or_close(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
 	UNREFERENCED_PARAMETER(DeviceObject);
@@ -50,6 +62,8 @@ static VOID NTAPI unload(PDRIVER_OBJECT DriverObject)
 	if (PHASE == 4)
 		sleep_for_long();
 	KeDeregisterNmiCallback(handle);
+	if (PHASE == 5)
+		KeDeregisterProcessorChangeCallback(change_handle);
 	IoDeleteSymbolicLink(&link);
 	IoDeleteDevice(device);
 	DbgPrint("phases: %d NMIs, goodbye\n", nmis);
@@ -73,6 +87,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 	if (!NT_SUCCESS(IoCreateSymbolicLink(&link, &name)))
 		return STATUS_UNSUCCESSFUL;
 	handle = KeRegisterNmiCallback(on_nmi, NULL);
+	if (PHASE == 5)
+		change_handle = KeRegisterProcessorChangeCallback(on_change, NULL, 0);
 	if (PHASE == 0)
 		DbgPrint("phase\n");
 	return IoCreateDevice(DriverObject, 0, &name, FILE_DEVICE_UNKNOWN, 0, FALSE, &device);

@@ -340,6 +340,12 @@ def ctrl_c_in_ioctl(t):
     interrupt_phase(t, 3, 'ioctl:Phases,0x222000', 'ioctl:Phases,0x222000', SLEEP_MS=700)
 
 
+@test()
+def ctrl_c_in_add(t):
+    """PRC-41: unloading waits for the addition that is under way."""
+    interrupt_phase(t, 5, 'addx3', 'addx3', SLEEP_MS=700)
+
+
 @test('plain', 'asan')
 def ctrl_c_in_unload(t):
     interrupt_phase(t, 4, 'unload', SLEEP_MS=700)
