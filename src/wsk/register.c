@@ -3,8 +3,8 @@
  * register.c: clients of Winsock Kernel: registration, capture of the provider, and their ends.
  *
  * Contexts and locks: each function says its IRQL. `wsk_lock` (DISPATCH_LEVEL) protects the list of
- * clients and their counts; nobody waits with it. Who waits is in the client's list of waiters, is
- * woken by every change of a count, and looks again.
+ * clients and their counts, and is taken before NDK's lock; nobody waits with it. Who waits is in
+ * the client's list of waiters, is woken by every change of a count, and looks again.
  *
  * The driver's WSK_REGISTRATION is a name only: it is written, never read, so it may be
  * uninitialised, deregistered twice or long gone (DEF-62, DEF-72).
@@ -108,11 +108,12 @@ NTSTATUS WSKAPI WskRegister(PWSK_CLIENT_NPI WskClientNpi, PWSK_REGISTRATION WskR
 	return STATUS_SUCCESS;
 }
 
-/* What the client still holds, in words: "2 captures, the adapter 0x.. of interface 2 (memory
- * region ..)". The lock is held; `waiting` gets an adapter to ask about. */
+/* What the client still holds, in words: "1 capture of the provider NPI, the adapter 0x.. of
+ * interface 2 (the memory region 0x..)". The lock is held, so that open adapters stay. */
 static void describe(const struct wsk_client *client, char *text, size_t size)
 {
 	size_t at = 0;
+	char objects[100];
 	text[0] = 0;
 	if (client->captures)
 		at += rtl_print(text, size, "%u capture%s of the provider NPI", client->captures,
@@ -126,6 +127,9 @@ static void describe(const struct wsk_client *client, char *text, size_t size)
 			CONTAINING_RECORD(entry, struct wsk_adapter, entry);
 		at += rtl_print(text + at, size - at, "%sthe adapter %p of interface %u",
 				at ? ", " : "", (void *)adapter->adapter, (unsigned)adapter->index);
+		if (at < size && !adapter->closing &&
+		    ndk_adapter_describe(adapter->adapter, objects, sizeof(objects)))
+			at += rtl_print(text + at, size - at, " (%s)", objects);
 	}
 }
 

@@ -42,7 +42,7 @@ struct wsk_adapter {
 	bool closing;
 };
 
-extern struct ke_lock wsk_lock; /* DISPATCH_LEVEL; no other lock is taken below it */
+extern struct ke_lock wsk_lock; /* DISPATCH_LEVEL; before NDK's lock */
 
 /* By the block, or by what the provider NPI gave as Client; 0: no such. The lock is held. */
 struct wsk_client *wsk_client_of(const WSK_REGISTRATION *block);

@@ -4,7 +4,8 @@
  * CASE 0: as documented; 1: closed twice; 2: NULL closed; 3: opened at DISPATCH_LEVEL; 4: released
  * with an adapter open; 5: the same at DISPATCH_LEVEL; 6: left open at unload; 7: another client's
  * adapter; 8: WskDeregister with an adapter open; 9: closed at DISPATCH_LEVEL; 10: RNIC 5 is
- * disabled, RNIC 6 connects to itself; 11: the second opening fails on demand.
+ * disabled, RNIC 6 connects to itself; 11: the second opening fails on demand;
+ * 12: released with an adapter open that has a protection domain.
  */
 #include "check.h"
 #include <ndis.h>
@@ -125,10 +126,26 @@ static void test_failure(void)
 	WskDeregister(&registration);
 }
 
+static NDK_PD *pd;
+
+static VOID NTAPI on_create(PVOID context, NTSTATUS status, NDK_OBJECT_HEADER *object)
+{
+	UNREFERENCED_PARAMETER(context);
+	UNREFERENCED_PARAMETER(status);
+	pd = (NDK_PD *)object;
+}
+
+static VOID NTAPI on_close(PVOID context)
+{
+	UNREFERENCED_PARAMETER(context);
+}
+
 static VOID NTAPI close_later(PVOID context)
 {
 	UNREFERENCED_PARAMETER(context);
 	check_sleep(300);
+	if (CASE == 12)
+		pd->Dispatch->NdkClosePd(&pd->Header, on_close, NULL);
 	close();
 	if (CASE == 8)
 		WskReleaseProviderNPI(&registration);
@@ -158,6 +175,11 @@ static void break_rule(void)
 		KeLowerIrql(old);
 		close();
 		break;
+	case 12:
+		adapter->Dispatch->NdkCreatePd(adapter, on_create, NULL, &pd);
+		while (!pd)
+			check_sleep(1);
+		/* fall through */
 	case 4:
 		thread = check_thread(close_later, NULL);
 		WskReleaseProviderNPI(&registration);
