@@ -30,6 +30,8 @@ enum option_code {
 	OPTION_ADAPTER,
 	OPTION_NDK_COMPLETE,
 	OPTION_NDK_FAIL,
+	OPTION_NDK_FLAGS,
+	OPTION_NDK_HANDSHAKE,
 	OPTION_WSK_DELAY,
 	OPTION_WSK_PATIENCE,
 };
@@ -52,6 +54,8 @@ static const struct option long_options[] = {
 	{"adapter", required_argument, NULL, OPTION_ADAPTER},
 	{"ndk-complete", required_argument, NULL, OPTION_NDK_COMPLETE},
 	{"ndk-fail", required_argument, NULL, OPTION_NDK_FAIL},
+	{"ndk-flags", required_argument, NULL, OPTION_NDK_FLAGS},
+	{"ndk-handshake", required_argument, NULL, OPTION_NDK_HANDSHAKE},
 	{"wsk-delay", required_argument, NULL, OPTION_WSK_DELAY},
 	{"wsk-patience", required_argument, NULL, OPTION_WSK_PATIENCE},
 	{NULL, 0, NULL, 0},
@@ -94,9 +98,12 @@ static int strict_option(struct run *run)
 			run->machine.strict_processor_veto = true;
 		else if (!strcmp(name, "group-aware"))
 			run->machine.strict_group_aware = true;
+		else if (!strcmp(name, "ndk-arm"))
+			run->machine.strict_ndk_arm = true;
 		else
 			return usage_error("there is no strict switch %s (there are "
-					   "signed-callbacks, processor-veto and group-aware)",
+					   "signed-callbacks, processor-veto, group-aware and "
+					   "ndk-arm)",
 					   escaped(name));
 	}
 	return 0;
@@ -189,6 +196,11 @@ static int take_option(struct run *run, int code)
 		run->failures[run->machine.ndk_failure_count++] = optarg;
 		run->machine.ndk_failures = run->failures;
 		return 0;
+	case OPTION_NDK_FLAGS:
+		run->machine.ndk_flags_set = true;
+		return number_option("--ndk-flags", 0, UINT32_MAX, &run->machine.ndk_flags);
+	case OPTION_NDK_HANDSHAKE:
+		return number_option("--ndk-handshake", 1, 3600000, &run->machine.ndk_handshake_ms);
 	case OPTION_WSK_DELAY:
 		return number_option("--wsk-delay", 0, 3600000, &run->machine.wsk_delay_ms);
 	case OPTION_WSK_PATIENCE:

@@ -67,6 +67,13 @@ bool machine_network(const struct ketch_options *options)
 				      "it is NAME or NAME:N, the N-th call of an NDK function "
 				      "(docs/ndk.md lists them)");
 	}
+	for (struct ndk_device *d = ndk_device_first(); d && options->ndk_flags_set; d = d->next) {
+		if (d->provider == &ndk_loopback)
+			d->limits.flags = options->ndk_flags;
+	}
+	if (options->ndk_handshake_ms)
+		ndk_handshake_ms = options->ndk_handshake_ms;
+	ndk_strict_arm = options->strict_ndk_arm;
 	wsk_delay_ms = options->wsk_delay_ms;
 	if (options->wsk_patience_ms)
 		wsk_patience_ms = options->wsk_patience_ms;

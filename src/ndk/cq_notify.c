@@ -25,6 +25,8 @@
 #include "ndk/queue.h"
 #include "rtl/rtl.h"
 
+bool ndk_strict_arm;
+
 /* What an arm becomes when another follows before it was satisfied: [old][new] (NDK-92). */
 static const uint8_t rearm[3][3] = {
 	[NDK_CQ_NOTIFY_ERRORS] = {[NDK_CQ_NOTIFY_ERRORS] = NDK_CQ_NOTIFY_ERRORS,
@@ -69,6 +71,14 @@ static bool satisfied(const struct ndk_cq *cq)
 	default:
 		return false;
 	}
+}
+
+/* The lock is held: is there an entry of the armed type, however old? */
+static bool present(const struct ndk_cq *cq)
+{
+	return cq->armed == NDK_CQ_NOTIFY_ANY         ? cq->tail > cq->head
+	       : cq->armed == NDK_CQ_NOTIFY_SOLICITED ? cq->solicited > cq->head
+						      : false;
 }
 
 /* The lock is held, the arm satisfied. With moderation the notification waits for more entries, or
@@ -219,7 +229,7 @@ void ndk_cq_arm(struct ndk_cq *cq, uint8_t type)
 	cq->armed = cq->armed == NDK_NOT_ARMED ? type : rearm[cq->armed][type];
 	if (!NT_SUCCESS(cq->status) && !cq->status_told)
 		trigger(cq);
-	else if (satisfied(cq))
+	else if (satisfied(cq) || (ndk_strict_arm && present(cq)))
 		moderate(cq);
 	ke_lock_lower(&cq->lock, old);
 }

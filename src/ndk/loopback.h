@@ -88,7 +88,7 @@ struct loopback_qp {
 	struct loopback_queue receives; /* without an SRQ */
 	/* under the lock of its receive queue */
 	LIST_ENTRY starved;                          /* Flink 0: it is not */
-	_Atomic bool receiving; /* the peer moves bytes into a receive */
+	_Atomic bool receiving;                      /* the peer moves bytes into a receive */
 	struct ndk_receive *flushed, **flushed_last; /* complete behind that one */
 };
 
@@ -169,8 +169,6 @@ struct loopback_listener {
 };
 
 extern const struct ndk_connection_operations loopback_connection;
-/* How long a handshake may take. */
-extern uint32_t loopback_handshake_ms;
 
 void loopback_connector_destroy(struct ndk_connector *connector);
 int loopback_endpoint_create(struct ndk_endpoint *endpoint, const struct ndk_address *address);

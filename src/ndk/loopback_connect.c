@@ -22,7 +22,7 @@
 #include "ndk/ndk.h"
 #include "rtl/rtl.h"
 
-uint32_t loopback_handshake_ms = 30000;
+uint32_t ndk_handshake_ms = 30000;
 
 static struct ke_lock links_lock;
 static LIST_ENTRY links = {&links, &links};
@@ -205,7 +205,7 @@ static struct loopback_link *make_link(struct ndk_connector *active, struct loop
 
 static void start_timer(struct loopback_link *link)
 {
-	LARGE_INTEGER due = {.QuadPart = -10000LL * loopback_handshake_ms};
+	LARGE_INTEGER due = {.QuadPart = -10000LL * ndk_handshake_ms};
 	link_get(link);
 	KeSetTimer(&link->timer, due, &link->timer_dpc);
 }

@@ -70,6 +70,11 @@ void ndk_policy_set(enum ndk_complete complete, uint64_t seed);
 /* The N-th call (from 1) of NAME (with or without "Ndk") fails. False: no such function. */
 bool ndk_policy_fail(const char *name, uint32_t nth);
 
+/* How long a handshake of the loopback provider may take. */
+extern uint32_t ndk_handshake_ms;
+/* NdkArmCq is satisfied at once by entries that were there at the last notification (NDK-93). */
+extern bool ndk_strict_arm;
+
 /* ---- For the functions ---- */
 
 extern bool ndk_failures; /* any are asked for */
