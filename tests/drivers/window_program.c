@@ -237,6 +237,24 @@ static void attach(void)
 		fail("the thread that attached gave no answer");
 }
 
+static void *after_main(void *unused)
+{
+	nap(50);
+	pattern(buffer);
+	if (request.errors)
+		fail("the driver found errors");
+	exit(failures);
+	return unused;
+}
+
+/* The process goes on without its first thread. */
+static void without_main(void)
+{
+	pthread_t thread;
+	pthread_create(&thread, NULL, after_main, NULL);
+	pthread_exit(NULL);
+}
+
 /* Another program in the same process, with the same buffer. */
 static void keep(char **words)
 {
@@ -296,6 +314,8 @@ int main(int count, char **words)
 		attach();
 	else if (!strcmp(test, "keep"))
 		keep(words);
+	else if (!strcmp(test, "orphan"))
+		without_main();
 	else if (!strcmp(test, "kept"))
 		kept();
 	else

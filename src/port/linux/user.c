@@ -12,6 +12,7 @@
  */
 #define _GNU_SOURCE
 #include <elf.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,91 @@ void user_process_image_read(struct port_process *process)
 
 #define PARTS 16
 
+/* What the host tells of a folder (getdents64). */
+struct entry {
+	uint64_t inode;
+	int64_t next;
+	uint16_t size;
+	uint8_t type;
+	char name[];
+};
+
+static uint32_t number_of(const char *text)
+{
+	uint32_t number = 0;
+	for (; *text >= '0' && *text <= '9'; text++)
+		number = number * 10 + (uint32_t)(*text - '0');
+	return *text ? 0 : number;
+}
+
+/* A thread with memory: one that has ended has none, and answers ESRCH whatever the address. */
+static bool has_memory(uint32_t tid)
+{
+	char byte;
+	struct iovec ours = {&byte, 1}, theirs = {(void *)PORT_PAGE_SIZE, 1};
+	return host_syscall(SYS_process_vm_readv, tid, (long)&ours, 1, (long)&theirs, 1, 0) !=
+	       -ESRCH;
+}
+
+void user_proc_path(char path[USER_PROC_PATH], uint32_t id, const char *tail)
+{
+	char digits[10];
+	size_t at = 6, count = 0;
+	memcpy(path, "/proc/", at);
+	do
+		digits[count++] = (char)('0' + id % 10);
+	while ((id /= 10));
+	while (count)
+		path[at++] = digits[--count];
+	do
+		path[at++] = *tail;
+	while (*tail++);
+}
+
+static uint32_t find_thread(uint32_t pid, uint32_t not )
+{
+	char path[USER_PROC_PATH], entries[1024] __attribute__((aligned(8)));
+	uint32_t found = 0;
+	long size, folder;
+	user_proc_path(path, pid, "/task");
+	folder = host_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+			      0, 0, 0);
+	if (folder < 0)
+		return 0;
+	while (!found && (size = host_syscall(SYS_getdents64, folder, (long)entries, sizeof entries,
+					      0, 0, 0)) > 0) {
+		for (long at = 0; at < size && !found;) {
+			const struct entry *entry = (const struct entry *)(entries + at);
+			uint32_t tid = number_of(entry->name);
+			if (tid && tid != not &&has_memory(tid))
+				found = tid;
+			at += entry->size;
+		}
+	}
+	host_syscall(SYS_close, folder, 0, 0, 0, 0, 0);
+	return found;
+}
+
+uint32_t user_process_reader(struct port_process *process, uint32_t not )
+{
+	uint32_t pid = atomic_load(&process->pid), reader = atomic_load(&process->reader);
+	if (!pid)
+		return 0;
+	if (!reader)
+		reader = pid;
+	if (reader != not )
+		return reader;
+	reader = find_thread(pid, not );
+	atomic_store(&process->reader, reader);
+	return reader;
+}
+
+void user_process_forget(const struct port_user *user)
+{
+	uint32_t tid = user->tid;
+	atomic_compare_exchange_strong(&user->process->reader, &tid, 0);
+}
+
 /*
  * One system call moves several pages; the other side's part is cut at its page ends, because the
  * host moves a part as a whole or not at all.
@@ -209,11 +295,11 @@ static size_t move(struct port_process *process, long call, uint64_t address, ch
 {
 	size_t total = 0;
 	while (total < size) {
-		uint32_t pid = atomic_load(&process->pid);
+		uint32_t tid = user_process_reader(process, 0);
 		struct iovec theirs[PARTS], ours;
 		size_t wanted = 0;
 		int count = 0;
-		if (!pid)
+		if (!tid)
 			return total;
 		while (count < PARTS && total + wanted < size) {
 			uint64_t at = address + total + wanted;
@@ -226,7 +312,9 @@ static size_t move(struct port_process *process, long call, uint64_t address, ch
 		}
 		ours.iov_base = buffer + total;
 		ours.iov_len = wanted;
-		long moved = host_syscall(call, pid, (long)&ours, 1, (long)theirs, count, 0);
+		long moved = host_syscall(call, tid, (long)&ours, 1, (long)theirs, count, 0);
+		if (moved == -ESRCH && (tid = user_process_reader(process, tid)))
+			moved = host_syscall(call, tid, (long)&ours, 1, (long)theirs, count, 0);
 		if (moved <= 0)
 			return total;
 		total += (size_t)moved;

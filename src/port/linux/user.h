@@ -21,6 +21,7 @@ struct user_image {
 
 struct port_process {
 	_Atomic uint32_t pid;        /* 0: gone */
+	_Atomic uint32_t reader;     /* a thread by which its memory was reached last; 0: none */
 	_Atomic uint32_t references; /* the core's, and one of each user thread */
 	uint32_t id;                 /* pid, kept for reports */
 	struct user_image *_Atomic image;
@@ -89,6 +90,14 @@ void user_process_reference(struct port_process *process);
 struct port_user *user_create(struct port_process *process, uint32_t tid);
 /* The process runs another program now: its name and place. No baton. */
 void user_process_image_read(struct port_process *process);
+/* A thread by which the process's memory can be reached: the first one may end before the others.
+ * `not`: this one cannot; 0: any. 0: there is none. Any context. */
+uint32_t user_process_reader(struct port_process *process, uint32_t not );
+/* The thread ends: not by it any more. */
+void user_process_forget(const struct port_user *user);
+/* "/proc/ID" and `tail`, which is short. Any context. */
+#define USER_PROC_PATH 32
+void user_proc_path(char path[USER_PROC_PATH], uint32_t id, const char *tail);
 /* user->regs and user->raw are those of the stopped thread. False: it is gone. */
 bool user_regs_fetch(struct port_user *user);
 /* Write back what the core changed. */

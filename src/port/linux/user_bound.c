@@ -34,8 +34,8 @@ static void look_ahead(struct look *look)
 	struct iovec to[2] = {{look->code, CODE_SIZE}, {look->data, DATA_SIZE}};
 	struct iovec from[2] = {{(void *)look->code_at, CODE_SIZE},
 				{(void *)look->data_at, DATA_SIZE}};
-	look->valid = host_syscall(SYS_process_vm_readv, atomic_load(&user->process->pid), (long)to,
-				   2, (long)from, 2, 0) == CODE_SIZE + DATA_SIZE;
+	look->valid = host_syscall(SYS_process_vm_readv, user->tid, (long)to, 2, (long)from, 2,
+				   0) == CODE_SIZE + DATA_SIZE;
 }
 
 static size_t read_memory(void *context, uint64_t address, void *buffer, size_t size)

@@ -80,6 +80,10 @@ static bool handle(struct port_user *user, int status, struct port_user_event *e
 	uint64_t message = 0;
 	bool delivered = user->delivered && !user->redeliver;
 	user_stopped(user, status);
+	if (status >> 16 == PTRACE_EVENT_EXIT)
+		user_process_forget(user);
+	else
+		atomic_store(&user->process->reader, user->tid);
 	if (delivered)
 		user->delivered = false;
 	switch (status >> 16) {
@@ -112,6 +116,7 @@ static bool handle(struct port_user *user, int status, struct port_user_event *e
 static void ended(struct port_user *user, int status, struct port_user_event *event)
 {
 	user_newborns_end(user);
+	user_process_forget(user);
 	event->kind = PORT_USER_ENDED;
 	tell_status(status, event);
 	if (event->status_valid) /* the first thread's end is the process's */

@@ -17,7 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include "port/linux/host.h"
+#include "port/linux/user.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -100,10 +100,11 @@ void *port_window_view(const uint64_t *pages, size_t count)
 /* Killed, and its tracer has not heard of it yet. */
 static bool has_no_memory(struct port_process *process, uint64_t address)
 {
+	uint32_t tid = user_process_reader(process, 0);
 	char byte;
 	struct iovec to = {&byte, 1}, from = {(void *)address, 1};
-	return host_syscall(SYS_process_vm_readv, port_process_id(process), (long)&to, 1,
-			    (long)&from, 1, 0) == -ESRCH;
+	return !tid ||
+	       host_syscall(SYS_process_vm_readv, tid, (long)&to, 1, (long)&from, 1, 0) == -ESRCH;
 }
 
 enum port_page port_process_page(struct port_process *process, uint64_t address, void *to)
@@ -149,21 +150,6 @@ static bool maps_take(struct maps_line *line, char c)
 	return false;
 }
 
-static long open_maps(uint32_t pid)
-{
-	char path[32] = "/proc/", digits[12];
-	size_t at = 6, count = 0;
-	do
-		digits[count++] = (char)('0' + pid % 10);
-	while ((pid /= 10));
-	while (count)
-		path[at++] = digits[--count];
-	for (const char *tail = "/maps"; *tail; tail++)
-		path[at++] = *tail;
-	path[at] = 0;
-	return host_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-}
-
 /* Linux 6.11's question about one address (PROCMAP_QUERY of linux/fs.h). */
 struct maps_query {
 	uint64_t size, query_flags, query_addr;
@@ -173,44 +159,61 @@ struct maps_query {
 };
 #define MAPS_QUERY _IOWR('f', 17, struct maps_query)
 
-/* False: the host does not know the question. */
-static bool query_maps(long file, uint64_t address, unsigned *protection)
+/* -ENOTTY: the host does not know the question; -ESRCH: no memory; else 0. */
+static long query_maps(long file, uint64_t address, unsigned *protection)
 {
 	struct maps_query query = {.size = sizeof query, .query_addr = address};
 	long result = host_syscall(SYS_ioctl, file, MAPS_QUERY, (long)&query, 0, 0, 0);
-	*protection = result == 0        ? query.flags & 7 /* read, write, execute, as ours */
-		      : result == -ESRCH ? PORT_READ | PORT_WRITE
-					 : PORT_NONE;
-	return result != -ENOTTY;
+	*protection = result == 0 ? query.flags & 7 : PORT_NONE; /* read, write, execute, as ours */
+	return result == -ENOTTY || result == -ESRCH ? result : 0;
 }
 
-static unsigned read_maps(long file, uint64_t address)
+/* -ESRCH: no memory; else 0. */
+static long read_maps(long file, uint64_t address, unsigned *protection)
 {
 	struct maps_line line = {0};
 	char text[4096];
 	long size;
 	bool any = false;
+	*protection = PORT_NONE;
 	while ((size = host_syscall(SYS_read, file, (long)text, sizeof text, 0, 0, 0)) > 0) {
 		any = true;
 		for (long i = 0; i < size; i++) {
 			if (!maps_take(&line, text[i]))
 				continue;
-			if (address < line.end)
-				return address >= line.start ? line.protection : PORT_NONE;
+			if (address < line.end) {
+				if (address >= line.start)
+					*protection = line.protection;
+				return 0;
+			}
 			line = (struct maps_line){0};
 		}
 	}
-	return any ? PORT_NONE : PORT_READ | PORT_WRITE; /* killed: its memory is gone */
+	return any ? 0 : -ESRCH;
+}
+
+static long protection_by(uint32_t tid, uint64_t address, unsigned *protection)
+{
+	char path[USER_PROC_PATH];
+	user_proc_path(path, tid, "/maps");
+	long file = host_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	*protection = PORT_NONE;
+	if (file < 0)
+		return file == -ENOENT ? -ESRCH : file;
+	long result = query_maps(file, address, protection);
+	if (result == -ENOTTY)
+		result = read_maps(file, address, protection);
+	host_syscall(SYS_close, file, 0, 0, 0, 0, 0);
+	return result;
 }
 
 unsigned port_process_protection(struct port_process *process, uint64_t address)
 {
 	unsigned protection;
-	long file = open_maps(port_process_id(process));
-	if (file < 0)
-		return file == -ENOENT || file == -ESRCH ? PORT_READ | PORT_WRITE : PORT_NONE;
-	if (!query_maps(file, address, &protection))
-		protection = read_maps(file, address);
-	host_syscall(SYS_close, file, 0, 0, 0, 0, 0);
-	return protection;
+	for (uint32_t tid = user_process_reader(process, 0); tid;
+	     tid = user_process_reader(process, tid)) {
+		if (protection_by(tid, address, &protection) != -ESRCH)
+			return protection;
+	}
+	return PORT_READ | PORT_WRITE; /* killed: its memory is gone */
 }
