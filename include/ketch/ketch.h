@@ -40,6 +40,7 @@ struct ketch_options {
 	bool quiet_findings; /* do not print findings as they come: ketch_finding() has them */
 	bool ignore_unhandled_nmi;
 	bool allow_missing;           /* imports */
+	bool relax_bound_routine;     /* it may lie outside of every driver (DEF-37) */
 	bool strict_signed_callbacks; /* DEF-51 */
 	bool strict_processor_veto; /* after a veto only callbacks that succeeded are told (PRC-35)
 				     */

@@ -21,6 +21,7 @@ enum option_code {
 	OPTION_REG,
 	OPTION_FILES,
 	OPTION_STRICT,
+	OPTION_RELAX,
 	OPTION_LAYOUT,
 	OPTION_TIMEOUT,
 	OPTION_JSON,
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
 	{"reg", required_argument, NULL, OPTION_REG},
 	{"files", required_argument, NULL, OPTION_FILES},
 	{"strict", required_argument, NULL, OPTION_STRICT},
+	{"relax", required_argument, NULL, OPTION_RELAX},
 	{"layout", required_argument, NULL, OPTION_LAYOUT},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"json", required_argument, NULL, OPTION_JSON},
@@ -106,6 +108,15 @@ static int strict_option(struct run *run)
 					   "ndk-arm)",
 					   escaped(name));
 	}
+	return 0;
+}
+
+static int relax_option(struct run *run)
+{
+	if (strcmp(optarg, "bound-routine") != 0)
+		return usage_error("there is no switch --relax=%s (there is bound-routine)",
+				   escaped(optarg));
+	run->machine.relax_bound_routine = true;
 	return 0;
 }
 
@@ -207,6 +218,8 @@ static int take_option(struct run *run, int code)
 		return number_option("--wsk-patience", 1, 3600000, &run->machine.wsk_patience_ms);
 	case OPTION_STRICT:
 		return strict_option(run);
+	case OPTION_RELAX:
+		return relax_option(run);
 	case OPTION_TIMEOUT:
 		error = number_option("--timeout", 1, 86400, &seconds);
 		run->machine.timeout_ms = seconds * 1000;

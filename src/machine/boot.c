@@ -9,6 +9,7 @@
  */
 #include "ex/ex.h"
 #include "io/io.h"
+#include "ke/bound.h"
 #include "ke/ke.h"
 #include "ke/machine.h"
 #include "rtl/rtl.h"
@@ -182,6 +183,7 @@ bool ketch_boot(const struct ketch_options *options)
 	vf_drivers_select(options->verify_drivers);
 	vf_quiet = options->quiet_findings;
 	ke_nmi_ignore_unhandled = options->ignore_unhandled_nmi;
+	ke_bound_anywhere = options->relax_bound_routine;
 	vf_strict_signed_callbacks = options->strict_signed_callbacks;
 	vf_strict_processor_veto = options->strict_processor_veto;
 	vf_strict_group_aware = options->strict_group_aware;

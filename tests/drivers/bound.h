@@ -21,5 +21,5 @@ CHECK_HELPER BOUND_CALLBACK_STATUS bound_handle(VOID)
 /* What is left to check when the programs have run. */
 CHECK_HELPER VOID bound_deregister(PVOID handle)
 {
-	CHECK(KeDeregisterBoundCallback(handle) == STATUS_SUCCESS, "BND-7 deregistration");
+	CHECK(KeDeregisterBoundCallback(handle) == STATUS_SUCCESS, "BND-2, BND-7 deregistration");
 }

@@ -103,7 +103,7 @@ int main(int count, char **words)
 			check(1000 + (int)i);
 		return seen == number(words[3])
 			       ? 0
-			       : fail("BND-24 its own handler was not called as often");
+			       : fail("BND-24, BND-26 its own handler was not called as often");
 	}
 	for (u32 i = 0; i < n; i++) {
 		int index = check(1000 + (int)i);

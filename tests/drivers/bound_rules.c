@@ -27,10 +27,17 @@ enum {
 	INT_5,
 	POINTER,
 	BOUND_HANDLE_TO_NMI,
+	ROUTINE_IN_POOL,
 };
 
 static PVOID handle;
 static NTSTATUS inside_status;
+static PVOID pool, pool_handle;
+
+/* mov rax, gs:[188h]; mov rax, [rax + 90h]; mov qword [rax + 30h], 3; mov eax, 1; ret */
+static const UCHAR in_pool[] = {0x65, 0x48, 0x8b, 0x04, 0x25, 0x88, 0x01, 0x00, 0x00, 0x48,
+				0x8b, 0x80, 0x90, 0x00, 0x00, 0x00, 0x48, 0xc7, 0x40, 0x30,
+				0x03, 0x00, 0x00, 0x00, 0xb8, 0x01, 0x00, 0x00, 0x00, 0xc3};
 
 static BOUND_CALLBACK_STATUS NTAPI on_bound(VOID)
 {
@@ -91,6 +98,12 @@ static VOID misuse_handles(VOID)
 	case NO_ROUTINE:
 		CHECK(!KeRegisterBoundCallback(NULL), "BND-13 NULL routine, NULL handle");
 		break;
+	case ROUTINE_IN_POOL:
+		pool = ExAllocatePool2(POOL_FLAG_NON_PAGED_EXECUTE, sizeof in_pool, 'dnuB');
+		RtlCopyMemory(pool, in_pool, sizeof in_pool);
+		pool_handle = KeRegisterBoundCallback((PBOUND_CALLBACK)pool);
+		CHECK(pool_handle != NULL, "DEF-37 a routine in no driver, with the switch");
+		break;
 	case ROUTINE_NOWHERE:
 		CHECK(!KeRegisterBoundCallback((PBOUND_CALLBACK)KeGetCurrentThread()),
 		      "DEF-37 a routine in no driver, NULL handle");
@@ -129,6 +142,10 @@ static VOID NTAPI unload(PDRIVER_OBJECT DriverObject)
 		CHECK(inside_status == STATUS_UNSUCCESSFUL, "BND-15 refused inside a callback");
 	if (CASE != LEFT)
 		bound_deregister(handle);
+	if (pool) {
+		bound_deregister(pool_handle);
+		ExFreePool(pool);
+	}
 }
 
 NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
