@@ -11,6 +11,7 @@
  * on instead of hanging. Output beyond the caller's buffer (IoStatus.Information too large) is
  * reported and cut.
  */
+#include "ke/guard.h"
 #include "io/io_internal.h"
 #include "mm/mm.h"
 
@@ -141,7 +142,13 @@ static void copy_output(PIRP irp, struct io_packet *packet)
 			  irp, (uint64_t)size, packet->out_size);
 		size = packet->out_size;
 	}
-	memcpy(irp->UserBuffer, irp->AssociatedIrp.SystemBuffer, size);
+	/* A program may have unmapped it meanwhile, or be gone. */
+	if ((ULONG_PTR)irp->UserBuffer >= MmUserProbeAddress) {
+		memcpy(irp->UserBuffer, irp->AssociatedIrp.SystemBuffer, size);
+	} else if (!ke_guard_copy(irp->UserBuffer, irp->AssociatedIrp.SystemBuffer, size)) {
+		irp->IoStatus.Status = STATUS_ACCESS_VIOLATION;
+		irp->IoStatus.Information = 0;
+	}
 }
 
 void io_irp_finish(PIRP irp)

@@ -285,15 +285,23 @@ static void correct_stack(struct layout *layout)
 	free(words);
 }
 
-int user_layout_lower(struct port_user *user)
+/* Kernel code will not see all of the program: say so. */
+static void tell(const struct layout *layout)
+{
+	char text[160];
+	int size = snprintf(text, sizeof text,
+			    "ketch: process %u: some of its memory cannot be moved below "
+			    "0x400000000000, so drivers do not see it: %s\n",
+			    layout->user->process->id, strerror(layout->error));
+	port_console_write(PORT_STREAM_REPORT, text, (size_t)size, false);
+}
+
+void user_layout_lower(struct port_user *user)
 {
 	struct layout layout = {.user = user};
-	if (user_ptrace(PTRACE_GETREGS, user->tid, 0, &layout.regs) != 0)
-		return ESRCH;
-	if (layout.regs.cs != 0x33)
-		return 0;
-	if (!finish_exec(user))
-		return ESRCH;
+	if (user_ptrace(PTRACE_GETREGS, user->tid, 0, &layout.regs) != 0 ||
+	    layout.regs.cs != 0x33 || !finish_exec(user))
+		return;
 	read_parts(&layout);
 	move_parts(&layout);
 	if (!layout.gone)
@@ -305,5 +313,6 @@ int user_layout_lower(struct port_user *user)
 		layout.gone = true;
 	user->injected = false;
 	user->regs_read = user->regs_changed = false;
-	return layout.gone ? ESRCH : layout.error;
+	if (layout.error && !layout.gone)
+		tell(&layout);
 }

@@ -18,7 +18,7 @@ struct port_user;
 void user_layout_prepare(void);
 /*
  * The thread is stopped at the event of an exec: move its program, heap and stack below. It is
- * stopped before its first instruction on return, or gone. Returns 0, or an errno: a part stays
- * where it was, and kernel code cannot see what lies at or above 0x400000000000. No baton.
+ * stopped before its first instruction on return, or gone. What cannot be moved stays, and the
+ * report says so: kernel code does not see it. No baton.
  */
-int user_layout_lower(struct port_user *user);
+void user_layout_lower(struct port_user *user);

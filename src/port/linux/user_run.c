@@ -93,7 +93,7 @@ static bool handle(struct port_user *user, int status, struct port_user_event *e
 		return user_ptrace(PTRACE_GETEVENTMSG, user->tid, 0, &message) == 0 &&
 		       user_newborn_take(user, (uint32_t)message, event);
 	case PTRACE_EVENT_EXEC:
-		user_layout_lower(user); /* what stays above is not seen by kernel code */
+		user_layout_lower(user);
 		user_process_image_read(user->process);
 		event->kind = PORT_USER_EXEC;
 		return true;

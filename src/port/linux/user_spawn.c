@@ -133,7 +133,7 @@ struct port_user *port_user_spawn(struct port_user_start *start, struct port_pro
 	else
 		refuse(start, errno, "it cannot be started");
 	if (started) {
-		user_layout_lower(user); /* what stays above is not seen by kernel code */
+		user_layout_lower(user);
 		user_process_image_read(*process);
 	}
 out:
