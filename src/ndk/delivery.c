@@ -59,13 +59,13 @@ void ndk_callout_begin(struct ndk_callout *callout, const void *routine, const v
 	callout->context = context;
 	callout->irql = ke_irql();
 	ke_callout_begin(&callout->record, NULL);
-	thread->callback_depth = (char *)thread->callback_depth + 1;
+	thread->callback_depth = (void *)((uintptr_t)thread->callback_depth + 1);
 }
 
 void ndk_callout_end(struct ndk_callout *callout)
 {
 	PKTHREAD thread = ke_thread();
-	thread->callback_depth = (char *)thread->callback_depth - 1;
+	thread->callback_depth = (void *)((uintptr_t)thread->callback_depth - 1);
 	ke_callout_end(&callout->record);
 	if (vf_on())
 		vf_callout_irql(callout->routine, callout->context, callout->irql, 3);
