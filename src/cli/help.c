@@ -98,7 +98,6 @@ static const char run_help[] =
 	"the highest one; ndk-arm:\n"
 	"                                    NdkArmCq is satisfied by what was there at the last "
 	"notification\n"
-	"the highest one\n"
 	"  --relax=bound-routine             a bound callback may lie outside of every driver\n"
 	"\n"
 	"Results:\n"
