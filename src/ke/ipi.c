@@ -19,15 +19,25 @@ static struct {
 	PKIPI_BROADCAST_WORKER worker;
 	ULONG_PTR argument;
 	uint32_t round; /* the owner's */
+	uint32_t count; /* that take part, the owner too */
 	_Atomic uint32_t go;
 	_Atomic uint32_t arrived, done;
 } call;
 
+/* Asleep after a while: hundreds of processors that look again and again would keep the rest from
+ * coming. */
 static void meet(uint32_t round)
 {
-	for (unsigned spin = 0; atomic_load_explicit(&call.go, memory_order_acquire) != round;
-	     spin++)
-		port_spin(spin);
+	uint32_t go;
+	while ((go = atomic_load_explicit(&call.go, memory_order_acquire)) != round)
+		port_wait(&call.go, go);
+}
+
+/* The last one wakes the owner. */
+static void count_in(_Atomic uint32_t *counter, uint32_t all, memory_order order)
+{
+	if (atomic_fetch_add_explicit(counter, 1, order) + 1 == all)
+		port_wake_one(counter);
 }
 
 static ULONG_PTR run_worker(struct port_frame *frame, bool target)
@@ -52,17 +62,19 @@ void ke_ipi_interrupt(struct ke_processor *self)
 	uint32_t round = atomic_exchange_explicit(&self->ipi_round, 0, memory_order_acquire);
 	if (!round)
 		return;
-	atomic_fetch_add_explicit(&call.arrived, 1, memory_order_relaxed);
+	uint32_t all = call.count;
+	count_in(&call.arrived, all, memory_order_relaxed);
 	meet(round);
 	run_worker(ke_thread()->interrupt_frame, true);
-	/* Acquired by the caller in finish. */
-	atomic_fetch_add_explicit(&call.done, 1, memory_order_release);
+	/* Acquired by the caller at the end. */
+	count_in(&call.done, all, memory_order_release);
 }
 
 /* Interrupt all others; returns how many processors take part. */
 static uint32_t start(const struct ke_processor *self, uint32_t round)
 {
 	uint32_t count = atomic_load_explicit(&ke_processor_count, memory_order_acquire);
+	call.count = count;
 	atomic_store_explicit(&call.arrived, 1, memory_order_relaxed);
 	atomic_store_explicit(&call.done, 1, memory_order_relaxed);
 	for (uint32_t i = 0; i < count; i++) {
@@ -77,9 +89,9 @@ static uint32_t start(const struct ke_processor *self, uint32_t round)
 
 static void wait_for(_Atomic uint32_t *counter, uint32_t count)
 {
-	for (unsigned spin = 0; atomic_load_explicit(counter, memory_order_acquire) != count;
-	     spin++)
-		port_spin(spin);
+	uint32_t now;
+	while ((now = atomic_load_explicit(counter, memory_order_acquire)) != count)
+		port_wait(counter, now);
 }
 
 /*
@@ -104,6 +116,7 @@ ULONG_PTR NTAPI KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG
 	uint32_t count = start(self, call.round);
 	wait_for(&call.arrived, count);
 	atomic_store_explicit(&call.go, call.round, memory_order_release);
+	port_wake(&call.go);
 	ULONG_PTR result = run_worker(NULL, false);
 	wait_for(&call.done, count);
 
