@@ -121,10 +121,12 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	}
 	if (CASE == 18) {
 		KEVENT event;
+		KIRQL old;
 		KeInitializeEvent(&event, NotificationEvent, FALSE);
+		KeRaiseIrql(DISPATCH_LEVEL, &old); /* no worker takes it: there is one processor */
 		IoQueueWorkItem(item, work, DelayedWorkQueue, &event);
 		IoQueueWorkItem(item, work, DelayedWorkQueue, &event);
-		IoQueueWorkItem(item, work, DelayedWorkQueue, &event);
+		KeLowerIrql(old);
 		KeSetEvent(&event, 0, FALSE);
 	}
 	if (CASE == 19) {
