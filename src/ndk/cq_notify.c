@@ -161,8 +161,11 @@ static void kill_qps(struct ndk_delivery *delivery)
 	struct ndk_cq *cq = CONTAINING_RECORD(delivery, struct ndk_cq, killer);
 	struct ndk_qp *qp;
 	while ((qp = living_qp(cq))) {
-		ndk_qp_broken(qp, 0);
-		ndk_qp_kill(qp);
+		ndk_qp_advance(qp, NDK_QP_DEAD);
+		if (qp->data->fail)
+			qp->data->fail(qp);
+		else
+			qp->data->flush(qp);
 		ndk_busy_put(&qp->object);
 	}
 	ndk_busy_put(&cq->object);

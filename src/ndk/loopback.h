@@ -75,10 +75,11 @@ struct loopback_link;
 
 struct loopback_qp {
 	struct ndk_qp *qp;
-	struct ke_lock lock; /* all up to `ending` */
-	bool running;        /* somebody executes the queue */
-	bool again;          /* a receive came while it ran: do not stop */
-	bool flushing;       /* a flush came while it ran: what is not begun is cancelled */
+	struct ke_lock lock;       /* all up to `ending` */
+	bool running;              /* somebody executes the queue */
+	struct ndk_delivery owner; /* a work item that goes on */
+	bool again;                /* a receive came while it ran: do not stop */
+	bool flushing;             /* a flush came while it ran: what is not begun is cancelled */
 	struct ndk_work *first, **last; /* requests that wait, oldest first */
 	struct ndk_work *cancelled,
 		**cancelled_last;               /* that a flush took; the executor completes them */

@@ -28,6 +28,10 @@
 #include "ndk/loopback.h"
 #include "rtl/rtl.h"
 
+/* How many requests an owner carries out before it hands the queue to a work item: another thread
+ * may go on posting for ever. */
+#define OWNER_REQUESTS 32
+
 enum outcome {
 	OUTCOME_DONE,
 	OUTCOME_BREAK, /* done, and so is the connection */
@@ -232,6 +236,19 @@ static struct ndk_work *next_work(struct loopback_qp *self)
 	}
 }
 
+/* What the owner has done for others is enough: a work item is the next owner. */
+static void hand_on(struct loopback_qp *self, struct ndk_work *work)
+{
+	KIRQL old = ke_lock_raise(&self->lock);
+	work->next = self->first;
+	self->first = work;
+	if (!work->next)
+		self->last = &work->next;
+	ke_lock_lower(&self->lock, old);
+	ndk_busy_get(&self->qp->object);
+	ndk_delivery_queue(&self->owner, NDK_LEVEL_PASSIVE);
+}
+
 /* The caller has become the owner. `work` 0: begin with what waits. */
 static void run(struct loopback_qp *self, struct ndk_work *work)
 {
@@ -239,9 +256,13 @@ static void run(struct loopback_qp *self, struct ndk_work *work)
 	ndk_busy_get(&qp->object);
 	if (!work)
 		work = next_work(self);
-	while (work) {
+	for (unsigned done = 0; work; done++) {
 		NTSTATUS status = STATUS_CANCELLED;
 		enum outcome outcome = OUTCOME_DONE;
+		if (done >= OWNER_REQUESTS && work->captured) {
+			hand_on(self, work);
+			break;
+		}
 		if (atomic_load(&qp->state) != NDK_QP_DEAD)
 			outcome = execute(self, work, &status);
 		if (outcome == OUTCOME_STALL) {
@@ -259,6 +280,14 @@ static void run(struct loopback_qp *self, struct ndk_work *work)
 		work = next_work(self);
 	}
 	loopback_drained(self);
+	ndk_busy_put(&qp->object);
+}
+
+static void run_owner(struct ndk_delivery *delivery)
+{
+	struct loopback_qp *self = CONTAINING_RECORD(delivery, struct loopback_qp, owner);
+	struct ndk_qp *qp = self->qp;
+	run(self, NULL);
 	ndk_busy_put(&qp->object);
 }
 
@@ -376,6 +405,7 @@ void loopback_qp_initialize(struct ndk_qp *qp)
 	struct loopback_qp *self = loopback_of(qp);
 	self->qp = qp;
 	self->last = &self->first;
+	ndk_delivery_initialize(&self->owner, run_owner);
 	loopback_queue_initialize(&self->receives);
 }
 
