@@ -118,6 +118,8 @@ static void notify(PKTHREAD thread, const KAPC *apc, KPRIORITY increment)
 			atomic_fetch_or(&ke_this()->port.pending, 1u << APC_LEVEL);
 		else
 			ke_interrupt_request(thread->processor, APC_LEVEL);
+	} else if (thread->State == KE_THREAD_USER) {
+		port_thread_kick(thread->port); /* it delivers when it enters the kernel */
 	}
 }
 

@@ -397,6 +397,7 @@ enum port_user_event_kind {
 	PORT_USER_BOUND,   /* #BR, recognised for certain; registers as of the fault */
 	PORT_USER_CHILD,   /* it made a thread or a process: `child`, `same_process` */
 	PORT_USER_EXEC,    /* its process runs another program; the other threads are gone */
+	PORT_USER_CALLED,  /* port_thread_kick; to be run again as before */
 	PORT_USER_EXITING, /* it ends, and goes on ending when run again; memory is still there */
 	PORT_USER_ENDED,   /* it is gone; `status` when that was the end of its process, too */
 };
@@ -442,6 +443,8 @@ void port_user_abandon(struct port_user *child);
 /* Let it run until the kernel must act. No baton. */
 void port_user_run(struct port_user *user, enum port_user_resume resume,
 		   struct port_user_event *event);
+/* Have port_user_run on this thread come back, now or the next time. Any IRQL. */
+void port_thread_kick(struct port_thread *thread);
 /* After PORT_USER_ENDED. */
 void port_user_release(struct port_user *user);
 /* The host's thread id. */

@@ -104,8 +104,11 @@ static void run(struct user_thread *t)
 		if (t->located)
 			ps_user_place(user, t->address, &t->place);
 		t->located = false;
-		resume = PORT_USER_CONTINUE;
+		if (event.kind != PORT_USER_CALLED)
+			resume = PORT_USER_CONTINUE;
 		switch (event.kind) {
+		case PORT_USER_CALLED: /* APCs were delivered on the way in */
+			break;
 		case PORT_USER_BOUND:
 			resume = bound(t, &event.bound);
 			break;

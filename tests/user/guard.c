@@ -42,7 +42,7 @@ static BOUND_CALLBACK_STATUS Callback(VOID)
 static VOID Unload(PDRIVER_OBJECT DriverObject)
 {
 	UNREFERENCED_PARAMETER(DriverObject);
-	if (Handle && KeDeregisterBoundCallback(Handle) != STATUS_SUCCESS || Inside)
+	if ((Handle && KeDeregisterBoundCallback(Handle) != STATUS_SUCCESS) || Inside)
 		DbgPrint("FAIL deregistration\n");
 	DbgPrint("PASS %d calls\n", Calls);
 }

@@ -29,6 +29,7 @@ struct port_thread {
 	void *alternate;
 	jmp_buf home; /* where the host thread goes back to the pool */
 	struct port_thread *next_free;
+	_Atomic uint32_t kicked; /* port_thread_kick: the kernel wants it. Cleared by itself. */
 	/* Messages that it has claimed and not yet published; on_freeze does not stop it there. */
 	volatile uint32_t publishing;
 };
@@ -81,3 +82,5 @@ bool host_clock_start(void);
 bool host_console_start(void);
 bool host_request_start(void);
 void host_user_start(void);
+/* In a handler on a thread without a baton: it may wait for its user thread, which it shall not. */
+void host_user_interrupted(void *context);

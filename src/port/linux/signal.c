@@ -35,7 +35,9 @@ static void on_interrupt(int number, siginfo_t *info, void *context)
 	int saved = errno;
 	memcheck_enter(context);
 	struct port_cpu *cpu = host_held_cpu();
-	if (cpu && !memcheck_interrupt(context))
+	if (!cpu)
+		host_user_interrupted(context);
+	else if (!memcheck_interrupt(context))
 		ke_port_interrupt(cpu, context);
 	errno = saved;
 }

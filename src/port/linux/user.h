@@ -50,6 +50,8 @@ struct port_user {
 	struct user_fpregs_struct fxsave __attribute__((aligned(16)));
 	uint64_t bound_code, bound_data; /* of its last #BR: the instruction and the bounds */
 	siginfo_t info;                  /* of the fault that it is stopped at */
+	bool fault;     /* it is stopped at a fault that the kernel decides about */
+	bool kicked;    /* its next stop is told to the kernel, whatever it is */
 	bool delivered; /* it was given a fault, and nothing has happened to it since */
 	bool injected;  /* it has executed a call since, so the fault must be raised again ... */
 	bool redeliver; /* ... which it is: the next one is no new fault */

@@ -13,6 +13,7 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
+#include <ucontext.h>
 #include "port/linux/user.h"
 #include "port/linux/user_layout.h"
 
@@ -107,6 +108,7 @@ static bool handle(struct port_user *user, int status, struct port_user_event *e
 		if (user->signal != SIGSEGV || !is_bound(user, &event->bound))
 			return false;
 		event->kind = PORT_USER_BOUND;
+		user->fault = true;
 		return true;
 	default:
 		return false;
@@ -124,6 +126,61 @@ static void ended(struct port_user *user, int status, struct port_user_event *ev
 	user->stop = USER_STOP_NONE;
 }
 
+/* ---- Being called back ---- */
+
+long user_wait_unless(int32_t tid, int *status, unsigned options, _Atomic uint32_t *word);
+extern const char user_wait_begin[], user_wait_end[];
+
+void host_user_interrupted(void *raw)
+{
+	greg_t *registers = ((ucontext_t *)raw)->uc_mcontext.gregs;
+	greg_t rip = registers[REG_RIP];
+	if (rip < (greg_t)user_wait_begin || rip >= (greg_t)user_wait_end)
+		return;
+	registers[REG_RIP] = (greg_t)user_wait_end;
+	registers[REG_RAX] = -EINTR;
+}
+
+void port_thread_kick(struct port_thread *thread)
+{
+	atomic_store(&thread->kicked, 1);
+	host_tgkill(thread->tid, HOST_SIGNAL_INTERRUPT);
+}
+
+/* The kernel wants this thread; the user thread is stopped where it is, if it runs. */
+static long called_back(struct port_user *user, int *status)
+{
+	if (user->stop != USER_STOP_NONE)
+		return 0;
+	user_ptrace(PTRACE_INTERRUPT, user->tid, 0, NULL);
+	user->kicked = true; /* the next stop of any kind will do */
+	return user_wait(-1, status);
+}
+
+/* What happens next to the user thread or to one that it made: the id. 0: it shall not run now. */
+static long next_stop(struct port_user *user, int *status)
+{
+	_Atomic uint32_t *kicked = &host_self->kicked;
+	if (user->last_status_valid) {
+		*status = user->last_status;
+		user->last_status_valid = false;
+		return user->tid;
+	}
+	if (atomic_load(kicked) && user->stop != USER_STOP_NONE)
+		goto back;
+	if (user->stop != USER_STOP_NONE)
+		user_go(user, PTRACE_CONT);
+	long tid;
+	while ((tid = user_wait_unless(-1, status, __WALL | __WNOTHREAD, kicked)) == -EINTR) {
+		if (atomic_load(kicked))
+			goto back;
+	}
+	return tid;
+back:
+	atomic_store(kicked, 0);
+	return called_back(user, status);
+}
+
 void port_user_run(struct port_user *user, enum port_user_resume resume,
 		   struct port_user_event *event)
 {
@@ -131,18 +188,17 @@ void port_user_run(struct port_user *user, enum port_user_resume resume,
 	memset(event, 0, sizeof *event);
 	while (!atomic_load(&user->child_adopted))
 		host_futex_wait(&user->child_adopted, 0, NULL);
-	if (user->stop == USER_STOP_SIGNAL && resume == PORT_USER_CONTINUE)
-		user->signal = 0;
-	user->delivered = user->stop == USER_STOP_SIGNAL && resume == PORT_USER_DELIVER;
+	if (user->fault) {
+		user->delivered = resume == PORT_USER_DELIVER;
+		if (!user->delivered)
+			user->signal = 0;
+		user->fault = false;
+	}
 	for (;;) {
-		long tid = user->tid;
-		if (user->last_status_valid) {
-			status = user->last_status;
-			user->last_status_valid = false;
-		} else {
-			if (user->stop != USER_STOP_NONE)
-				user_go(user, PTRACE_CONT);
-			tid = user_wait(-1, &status);
+		long tid = next_stop(user, &status);
+		if (tid == 0) {
+			event->kind = PORT_USER_CALLED;
+			return;
 		}
 		if (tid < 0) { /* another thread's exec took its place */
 			ended(user, 0, event);
@@ -162,5 +218,10 @@ void port_user_run(struct port_user *user, enum port_user_resume resume,
 		}
 		if (handle(user, status, event))
 			return;
+		if (user->kicked) {
+			user->kicked = false;
+			event->kind = PORT_USER_CALLED;
+			return;
+		}
 	}
 }
