@@ -25,3 +25,12 @@ double ndk_write_1m(unsigned count);
 double ndk_memcpy_1m(unsigned count);
 double ndk_pingpong(unsigned count);
 double ndk_stream(unsigned count); /* count: a multiple of 64 */
+
+/* ndk_memory.c; in the control thread, between ndk_traffic_begin and _end. Registration and
+ * deregistration of 4 KiB, 1 MiB, 1 GiB, by the consumer's functions, with the verifier on. */
+double ndk_register_4k(unsigned count);
+double ndk_register_1m(unsigned count);
+double ndk_register_1g(unsigned count);
+/* Deregistration while a write of 1 MiB is under way on another processor; makes its own traffic.
+ */
+double ndk_deregister_busy(unsigned count);

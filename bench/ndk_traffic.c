@@ -1,31 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ndk_traffic.c: two ends that are connected to each other over the loopback provider, through the
- * consumer's functions; one thread posts and polls both. Runs on a baton.
+ * ndk_traffic.c: two ndk_ends that are connected to each other over the loopback provider, through
+ * the consumer's functions; one thread posts and polls both. Runs on a baton.
  */
 #include <ndkpi.h>
 #include <ws2def.h>
 #include "bench/ndk.h"
+#include "bench/ndk_traffic.h"
 #include "ke/ke.h"
 #include "ndk/ndk.h"
 #include "rtl/rtl.h"
 
-#define BUFFER (1u << 20)
-#define DEPTH  64
+#define DEPTH 64
 
-struct end {
-	NDK_ADAPTER *adapter;
-	NDK_PD *pd;
-	NDK_CQ *cq;
-	NDK_QP *qp;
-	NDK_CONNECTOR *connector;
-	NDK_MR *mr;
-	PMDL mdl;
-	char *data;
-	UINT32 local, remote;
-};
-
-static struct end ends[2];
+struct end ndk_ends[2];
 static NDK_LISTENER *listener;
 static NDK_CONNECTOR *volatile incoming;
 static volatile LONG pending; /* calls whose completion has not come */
@@ -126,7 +114,7 @@ static SOCKADDR_IN address_of(uint32_t index, USHORT port)
 static void join(uint32_t from, uint32_t to)
 {
 	SOCKADDR_IN source = address_of(from, 0), target = address_of(to, 7471);
-	struct end *x = &ends[0], *y = &ends[1];
+	struct end *x = &ndk_ends[0], *y = &ndk_ends[1];
 	CALL(y->adapter->Dispatch->NdkCreateListener(y->adapter, on_connect, NULL, on_create,
 						     &listener, &listener));
 	CALL(listener->Dispatch->NdkListen(listener, (SOCKADDR *)&target, sizeof target, on_request,
@@ -158,11 +146,13 @@ bool ndk_traffic_ready;
 void ndk_traffic_begin(void)
 {
 	struct ndk_device *first = ndk_device_first();
+	failed = ndk_traffic_ready = false;
+	incoming = NULL;
 	if (!first || !first->next)
 		return;
-	make_end(&ends[0], first->interface_index);
+	make_end(&ndk_ends[0], first->interface_index);
 	if (!failed)
-		make_end(&ends[1], first->next->interface_index);
+		make_end(&ndk_ends[1], first->next->interface_index);
 	if (!failed)
 		join(first->interface_index, first->next->interface_index);
 	ndk_traffic_ready = !failed;
@@ -173,7 +163,7 @@ void ndk_traffic_begin(void)
 void ndk_traffic_end(void)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		struct end *end = &ends[i];
+		struct end *end = &ndk_ends[i];
 		CLOSE(end->connector, NdkCloseConnector);
 		CLOSE(end->qp, NdkCloseQp);
 		CLOSE(end->cq, NdkCloseCq);
@@ -184,8 +174,8 @@ void ndk_traffic_end(void)
 		ExFreePoolWithTag(end->data, 'hcnB');
 	}
 	CLOSE(listener, NdkCloseListener);
-	ndk_adapter_close(ends[0].adapter, 0);
-	ndk_adapter_close(ends[1].adapter, 0);
+	ndk_adapter_close(ndk_ends[0].adapter, 0);
+	ndk_adapter_close(ndk_ends[1].adapter, 0);
 }
 
 /* ---- Batches ---- */
@@ -204,7 +194,7 @@ static void wait_completions(struct end *end, unsigned count)
 
 static double writes(unsigned count, ULONG size)
 {
-	struct end *x = &ends[0], *y = &ends[1];
+	struct end *x = &ndk_ends[0], *y = &ndk_ends[1];
 	NDK_SGE sge = {.Length = size, .MemoryRegionToken = x->local};
 	sge.VirtualAddress = x->data;
 	uint64_t begin = port_time_ns();
@@ -232,8 +222,8 @@ double ndk_memcpy_1m(unsigned count)
 {
 	uint64_t begin = port_time_ns();
 	for (unsigned i = 0; i < count; i++) {
-		memcpy(ends[1].data, ends[0].data, BUFFER);
-		__asm__ volatile("" : : "r"(ends[1].data) : "memory");
+		memcpy(ndk_ends[1].data, ndk_ends[0].data, BUFFER);
+		__asm__ volatile("" : : "r"(ndk_ends[1].data) : "memory");
 	}
 	return (double)(port_time_ns() - begin) / count;
 }
@@ -257,11 +247,11 @@ double ndk_pingpong(unsigned count)
 	uint64_t begin = port_time_ns();
 	for (unsigned i = 0; i < count; i++) {
 		for (unsigned side = 0; side < 2; side++) {
-			if (!NT_SUCCESS(receive(&ends[!side], 0)) ||
-			    !NT_SUCCESS(send(&ends[side], 0)))
+			if (!NT_SUCCESS(receive(&ndk_ends[!side], 0)) ||
+			    !NT_SUCCESS(send(&ndk_ends[side], 0)))
 				return -1;
-			wait_completions(&ends[!side], 1);
-			wait_completions(&ends[side], 1);
+			wait_completions(&ndk_ends[!side], 1);
+			wait_completions(&ndk_ends[side], 1);
 		}
 	}
 	return failed ? -1 : (double)(port_time_ns() - begin) / count;
@@ -272,13 +262,13 @@ double ndk_stream(unsigned count)
 	uint64_t begin = port_time_ns();
 	for (unsigned i = 0; i < count; i += DEPTH) {
 		for (unsigned slot = 0; slot < DEPTH; slot++)
-			failed |= !NT_SUCCESS(receive(&ends[1], slot));
+			failed |= !NT_SUCCESS(receive(&ndk_ends[1], slot));
 		for (unsigned slot = 0; slot < DEPTH; slot++)
-			failed |= !NT_SUCCESS(send(&ends[0], slot));
+			failed |= !NT_SUCCESS(send(&ndk_ends[0], slot));
 		if (failed)
 			return -1;
-		wait_completions(&ends[1], DEPTH);
-		wait_completions(&ends[0], DEPTH);
+		wait_completions(&ndk_ends[1], DEPTH);
+		wait_completions(&ndk_ends[0], DEPTH);
 	}
 	return (double)(port_time_ns() - begin) / count;
 }
