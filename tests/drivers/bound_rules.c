@@ -28,6 +28,7 @@ enum {
 	POINTER,
 	BOUND_HANDLE_TO_NMI,
 	ROUTINE_IN_POOL,
+	BOUND_HANDLE_TO_CHANGE,
 };
 
 static PVOID handle;
@@ -127,6 +128,9 @@ static VOID misuse_handles(VOID)
 		break;
 	case BOUND_HANDLE_TO_NMI:
 		status = KeDeregisterNmiCallback(handle);
+		break;
+	case BOUND_HANDLE_TO_CHANGE:
+		KeDeregisterProcessorChangeCallback(handle);
 		break;
 	case INT_5:
 		__asm__ volatile("int $5");

@@ -266,6 +266,17 @@ def load_unload(t):
         raise Failure(f'exit status {status}')
 
 
+@test('plain', 'asan', 'tsan')
+def user_entry(t):
+    """Threads leave the kernel for user mode and enter it on borrowed processors, under NMIs, APCs, DPCs and migration."""
+    for seed in t.each_seed():
+        running = Running([str(t.tree / 'tests/torture/user_entry'), str(t.rounds(1500)), str(seed)], t.environment(seed))
+        output, status = running.finish(t.patience)
+        t.output.append(output)
+        if status != 0:
+            raise Failure(f'exit status {status}')
+
+
 # ---- From outside ----
 
 @test()
