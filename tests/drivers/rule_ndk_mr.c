@@ -299,7 +299,10 @@ static VOID NTAPI write(PVOID context)
 	NDK_SGE sge = memory_sge(&from, 0, BIG);
 	UINT32 token = to.mr->Dispatch->NdkGetRemoteTokenFromMr(to.mr);
 	UNREFERENCED_PARAMETER(context);
-	qp->Dispatch->NdkWrite(qp, NULL, &sge, 1, (ULONG64)to.data, token, 0);
+	/* Again and again, until one has found the region gone: then the connection is broken. */
+	while (NT_SUCCESS(qp->Dispatch->NdkWrite(qp, NULL, &sge, 1, (ULONG64)to.data, token,
+						 NDK_OP_FLAG_SILENT_SUCCESS)))
+		;
 }
 
 static NTSTATUS broken(void)
