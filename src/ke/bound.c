@@ -88,8 +88,8 @@ static BOUND_CALLBACK_STATUS walk(uint64_t *last)
 /* The bounds in memory are what they were when the instruction compared. */
 static bool bounds_stay(const struct port_bound *bound)
 {
-	int32_t wide[2];
-	int16_t narrow[2];
+	int32_t wide[2] = {0};
+	int16_t narrow[2] = {0};
 	bool is_wide = bound->size == sizeof *wide;
 	if (!ke_guard_copy(is_wide ? (void *)wide : narrow, (const void *)bound->address,
 			   2 * (size_t)bound->size))

@@ -117,6 +117,7 @@ static void run(struct user_thread *t)
 			break;
 		case PORT_USER_EXEC:
 			ps_user_exec(user);
+			t->bound = (struct ke_bound_thread){0}; /* no debug register is set */
 			break;
 		case PORT_USER_EXITING:
 			ps_user_status(user, &event);
