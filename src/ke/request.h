@@ -25,6 +25,6 @@ void ke_command_post(enum ke_command_queue queue, struct ke_command *command);
 /* The queue's thread: wait for commands; returns those that came, linked by next, newest first. */
 struct ke_command *ke_command_wait(enum ke_command_queue queue);
 
-/* Called at DISPATCH_LEVEL after each interrupt of a device thread (KE_DEVICE_LEVEL on processor 0): the
- * devices of NDK. Set at boot. */
+/* Called at DISPATCH_LEVEL after each interrupt of a device thread (KE_DEVICE_LEVEL on processor
+ * 0): the devices of NDK. Set at boot. */
 extern void (*ke_device_service)(void);

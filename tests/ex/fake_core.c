@@ -83,7 +83,6 @@ struct ke_meaning ke_meaning_of(size_t size)
 	return (struct ke_meaning){0};
 }
 
-
 static void on_fault(int signal_number, siginfo_t *info, void *context)
 {
 	ucontext_t *user = context;
