@@ -106,8 +106,13 @@ NTSTATUS ps_thread_prepare(PKPROCESS process, void (*start)(void *), void *conte
 		return status;
 	}
 	ob_reference(thread); /* its own, until it is gone */
-	if (!thread->system_thread)
+	if (!thread->system_thread) {
 		atomic_fetch_add(&ps_user_count, 1);
+		/* PRC-66: nobody knows it yet. */
+		if (vf_strict_group_aware)
+			thread->affinity.Group = thread->user_affinity.Group =
+				(USHORT)(KeQueryActiveGroupCount() - 1);
+	}
 	*result = thread;
 	return STATUS_SUCCESS;
 }

@@ -144,5 +144,11 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	}
 	if (CASE == 19)
 		ExNotifyCallback(object, NULL, NULL);
+	if (CASE == 21) { /* Unload is not called */
+		KeDeregisterProcessorChangeCallback(second);
+		ExUnregisterCallback(client);
+		ObDereferenceObject(object);
+		return STATUS_DEVICE_NOT_READY;
+	}
 	return check_result();
 }

@@ -28,6 +28,12 @@ static BOUND_CALLBACK_STATUS Callback(VOID)
 	    PsGetThreadProcess((PETHREAD)Thread) != PsGetCurrentProcess() ||
 	    KeGetCurrentIrql() != PASSIVE_LEVEL)
 		DbgPrint("FAIL the callback does not run in a user thread\n");
+#ifdef GROUP
+	PROCESSOR_NUMBER Number;
+	KeGetCurrentProcessorNumberEx(&Number);
+	if (Number.Group != GROUP)
+		DbgPrint("FAIL the callback runs in group %u\n", Number.Group);
+#endif
 	if (WAIT) {
 		LARGE_INTEGER Time = {.QuadPart = -10000LL * WAIT};
 		KeDelayExecutionThread(KernelMode, FALSE, &Time);
