@@ -141,7 +141,8 @@ static void print_program(const struct ketch_user *user)
 			fprintf(stderr, "ended with 0x%08x %s at ", user->status,
 				status_name(user->status));
 			fputs(user_place(user), stderr);
-			fputs(user->bound_error ? ": a bound callback answered BoundExceptionError"
+			fputs(user->bound_error ? ": a bound callback ended it "
+						  "(BoundExceptionError, or a bad Rip)"
 						: ": no bound callback handled it",
 			      stderr);
 		} else {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bound_decode over made-up memory and segments: what is #BR and what is not (BND-27..29, BND-32).
+/* bound_decode over made-up memory and segments: what is #BR and what is not (BND-27..32).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -201,7 +201,7 @@ static void only_an_exception_of_the_processor(void **state)
 	assert_int_equal(judge(&world), BOUND_NOT_EXCEPTION);
 }
 
-static void other_instructions_are_not_BND_28_BND_32(void **state)
+static void other_instructions_are_not_BND_28_BND_30_BND_31_BND_32(void **state)
 {
 	(void)state;
 	struct world world = PROGRAM("\xcd\x05", 10, 0, 9); /* INT 5 */
@@ -212,6 +212,14 @@ static void other_instructions_are_not_BND_28_BND_32(void **state)
 	assert_int_equal(judge(&world), BOUND_NOT_BOUND);
 	world = PROGRAM("\x8b\x03", 10, 0, 9);
 	assert_int_equal(judge(&world), BOUND_NOT_BOUND);
+	/* MPX: BNDCL, BNDCU, BNDCN, BNDLDX, BNDSTX are no instructions any more, or never fault. */
+	static const char *const mpx[] = {"\xf3\x0f\x1a\x03", "\xf2\x0f\x1a\x03",
+					  "\xf2\x0f\x1b\x03", "\x0f\x1a\x03\x90",
+					  "\x0f\x1b\x03\x90"};
+	for (size_t i = 0; i < sizeof mpx / sizeof *mpx; i++) {
+		world = program(mpx[i], 4, 10, 0, 9);
+		assert_int_equal(judge(&world), BOUND_NOT_BOUND);
+	}
 	/* 64-bit code: EVEX. */
 	world = PROGRAM(EAX_EBX, 10, 0, 9);
 	world.regs.cs = CS_64;
@@ -355,7 +363,7 @@ int main(void)
 		cmocka_unit_test(sixteen_bits_BND_29),
 		cmocka_unit_test(addresses_of_all_forms),
 		cmocka_unit_test(only_an_exception_of_the_processor),
-		cmocka_unit_test(other_instructions_are_not_BND_28_BND_32),
+		cmocka_unit_test(other_instructions_are_not_BND_28_BND_30_BND_31_BND_32),
 		cmocka_unit_test(prefixes),
 		cmocka_unit_test(segments_and_limits),
 		cmocka_unit_test(code_of_16_bits_BND_28),
