@@ -11,9 +11,9 @@
  * touches a user address: pages come and go by the port's copies. user_frame_at: any context.
  *
  * Chosen: changed bytes that the program can no longer take (it unmapped the page) are lost, as
- * with the page. While a program that was killed has threads in the kernel, its pages read as zeros
- * and take stores: on Windows the memory stays until the last thread has left, so kernel code must
- * not fault on it. After that there is none.
+ * with the page. The host keeps the memory of a program that is killed until its threads have left
+ * the kernel; should it be gone before, its pages read as zeros and take stores, as kernel code
+ * must not fault on it. After that there is none.
  */
 #include "mm/mm_internal.h"
 #include "mm/user_internal.h"
@@ -223,23 +223,9 @@ bool user_frame_show(struct user_frame *frame, bool write)
 /* Give the program the bytes that kernel code changed. */
 static void write_back(struct user_frame *frame)
 {
-	const char *now = content(frame);
-	char *before = original(frame);
-	size_t end;
-	if (!frame->kept || frame->space->gone)
-		return;
-	for (size_t i = 0; i < PAGE_SIZE; i = end) {
-		end = i + 8;
-		if (!(i & 7) && !memcmp(now + i, before + i, 8))
-			continue;
-		for (end = i; end < PAGE_SIZE && now[end] != before[end]; end++)
-			before[end] = now[end];
-		if (end > i)
-			port_process_write(frame->space->process, frame->page + i, before + i,
-					   end - i);
-		else
-			end = i + 1;
-	}
+	if (frame->kept && !frame->space->gone)
+		port_process_page_update(frame->space->process, frame->page, content(frame),
+					 original(frame));
 }
 
 /* Take the program's changes into a frame that stays. Bytes that kernel code changes meanwhile win.

@@ -212,6 +212,10 @@ enum port_page {
 	PORT_PAGE_GONE, /* it has ended */
 };
 enum port_page port_process_page(struct port_process *process, uint64_t address, void *to);
+/* Write some bytes of a page: where they differ between `now` and `before`, which takes them over.
+ * What the program cannot take is lost. In handlers too. */
+void port_process_page_update(struct port_process *process, uint64_t address, const void *now,
+			      void *before);
 /* What the program itself may do at `address`: enum port_protection; everything when it has ended.
  * In handlers too. */
 unsigned port_process_protection(struct port_process *process, uint64_t address);

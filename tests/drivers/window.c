@@ -242,6 +242,32 @@ static void Mdls(struct window_request *Request)
 	IoFreeMdl(Mdl);
 }
 
+/* More than is in the window, or may be locked, at a time. */
+static void Large(struct window_request *Request)
+{
+	const ULONG Half = 4 << 20;
+	UCHAR *User = (UCHAR *)Request->buffer;
+	RtlCopyMemory(User + Half, User, Half);
+	PMDL Mdl = IoAllocateMdl(User, 2 * Half, FALSE, FALSE, NULL);
+	Expect(Request, Lock(Mdl, IoModifyAccess) == STATUS_SUCCESS, "PLT-52 2048 pages");
+	ULONG64 *System = MmGetSystemAddressForMdlSafe(Mdl, NormalPagePriority);
+	for (ULONG i = 0; i < 2 * Half / 8; i++)
+		System[i] += 1;
+	MmUnlockPages(Mdl);
+	IoFreeMdl(Mdl);
+
+	PMDL Huge = IoAllocateMdl(User, 128 << 20, FALSE, FALSE, NULL);
+	Expect(Request, Lock(Huge, IoReadAccess) == STATUS_INSUFFICIENT_RESOURCES,
+	       "PLT-52 more than can be locked");
+	IoFreeMdl(Huge);
+	PMDL End = IoAllocateMdl(User + 2 * Half - 8192, 3 * 4096, FALSE, FALSE, NULL);
+	Expect(Request, Lock(End, IoReadAccess) == STATUS_ACCESS_VIOLATION,
+	       "PLT-52 past the end of the memory");
+	IoFreeMdl(End);
+	Expect(Request, *(ULONG64 *)(User + 8) == 2 && *(ULONG64 *)(User + Half + 8) == 2,
+	       "PLT-53 after the MDL is gone");
+}
+
 /* ---- Files ---- */
 
 static void File(struct window_request *Request)
@@ -301,16 +327,20 @@ static void Bytes(struct window_request *Request)
 	}
 }
 
+/* Until the program has been killed: its memory stays as long as this thread is in the kernel. */
 static void Killed(struct window_request *Request)
 {
-	LARGE_INTEGER Begin, Now;
-	KeQuerySystemTime(&Begin);
-	do {
+	ULONG i;
+	for (i = 0; i < 10000 && !Request->flag; i++) {
 		Request->count++;
-		if (Request->count % 16 == 0)
-			check_sleep(1); /* the pages go, and must come again */
-		KeQuerySystemTime(&Now);
-	} while (Now.QuadPart - Begin.QuadPart < 2000000);
+		check_sleep(1); /* the pages go, and must come again */
+	}
+	for (ULONG k = 0; k < 20; k++) {
+		Request->count++;
+		check_sleep(1);
+	}
+	DbgPrint("%s DEF-33 memory of a killed program, in its thread\n",
+		 Request->sign == WINDOW_SIGN && Request->count == i + 20 ? "PASS" : "FAIL");
 }
 
 /* The pages stay locked although the program runs another one in the same process, and ends. */
@@ -443,6 +473,9 @@ static BOUND_CALLBACK_STATUS Callback(VOID)
 		ObReferenceObject(Attached);
 		AttachedTo = Request;
 		KeSetEvent(&AttachReady, 0, FALSE);
+		break;
+	case WINDOW_LARGE:
+		Large(Request);
 		break;
 	case WINDOW_KEEP:
 		Keep(Request);

@@ -218,6 +218,7 @@ static void killed(void)
 	if (fork() == 0) {
 		nap(50);
 		kill(parent, SIGKILL);
+		request.flag = 1; /* the page is shared */
 		_exit(0);
 	}
 	ask(&request);
@@ -235,6 +236,25 @@ static void attach(void)
 	}
 	if (request.answer != 77)
 		fail("the thread that attached gave no answer");
+}
+
+static void large(void)
+{
+	const size_t words = 1 << 19; /* 4 MiB */
+	uint64_t *at = mmap(NULL, 2 * words * 8 + 4096, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	munmap(at + 2 * words, 4096);
+	for (size_t i = 0; i < words; i++)
+		at[i] = i;
+	request.command = WINDOW_LARGE;
+	request.buffer = (uintptr_t)at;
+	ask(&request);
+	for (size_t i = 0; i < words; i++) {
+		if (at[i] != i + 1 || at[words + i] != i + 1) {
+			fail("8 MiB");
+			return;
+		}
+	}
 }
 
 static void *after_main(void *unused)
@@ -283,7 +303,7 @@ static void kept(void)
 int main(int count, char **words)
 {
 	const char *test = words[1];
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	int flags = MAP_SHARED | MAP_ANONYMOUS;
 #ifdef __x86_64__
 	flags |= MAP_32BIT;
 #endif
@@ -314,6 +334,8 @@ int main(int count, char **words)
 		attach();
 	else if (!strcmp(test, "keep"))
 		keep(words);
+	else if (!strcmp(test, "large"))
+		large();
 	else if (!strcmp(test, "orphan"))
 		without_main();
 	else if (!strcmp(test, "kept"))

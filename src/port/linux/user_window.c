@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -114,6 +115,52 @@ enum port_page port_process_page(struct port_process *process, uint64_t address,
 		return PORT_PAGE_READ;
 	return port_process_gone(process) || has_no_memory(process, address) ? PORT_PAGE_GONE
 									     : PORT_PAGE_BAD;
+}
+
+#define RUNS 128 /* of changed bytes that one call writes */
+
+/* The changed bytes from `at` on, taken over: where they end. */
+static size_t take_run(const char *now, char *before, size_t at)
+{
+	for (; at < PORT_PAGE_SIZE && now[at] != before[at]; at++)
+		before[at] = now[at];
+	return at;
+}
+
+/* Where the next changed byte is. */
+static size_t skip_equal(const char *now, const char *before, size_t at)
+{
+	while (at < PORT_PAGE_SIZE) {
+		if (!(at & 7) && !memcmp(now + at, before + at, 8))
+			at += 8;
+		else if (now[at] == before[at])
+			at++;
+		else
+			break;
+	}
+	return at;
+}
+
+void port_process_page_update(struct port_process *process, uint64_t address, const void *now,
+			      void *before)
+{
+	struct iovec ours[RUNS], theirs[RUNS];
+	uint32_t tid = user_process_reader(process, 0);
+	size_t at = skip_equal(now, before, 0);
+	while (at < PORT_PAGE_SIZE) {
+		int count = 0;
+		for (; at < PORT_PAGE_SIZE && count < RUNS; at = skip_equal(now, before, at)) {
+			size_t end = take_run(now, before, at);
+			ours[count] = (struct iovec){(char *)before + at, end - at};
+			theirs[count++] = (struct iovec){(void *)(address + at), end - at};
+			at = end;
+		}
+		long result = host_syscall(SYS_process_vm_writev, tid, (long)ours, count,
+					   (long)theirs, count, 0);
+		if (result == -ESRCH && (tid = user_process_reader(process, tid)))
+			host_syscall(SYS_process_vm_writev, tid, (long)ours, count, (long)theirs,
+				     count, 0);
+	}
 }
 
 /* A line of /proc/PID/maps as it comes in: "START-END PROT ...". */
