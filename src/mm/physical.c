@@ -5,7 +5,7 @@
  * The pool's arenas are the machine's RAM: each has a fixed place (ex/pool_pages.c). Any other
  * kernel page (images, stacks) has its own address as its physical one, and a user page its address
  * with bit 47 set: both lie above all RAM, so the mapping is the same for ever, has an inverse, and
- * costs nothing.
+ * costs nothing. A user page that an MDL has locked is the frame that holds it (mm/user_lock.c).
  *
  * Contexts: any, NMI too; no locks.
  * Implements DEF-203, DEF-273, and the lock counts behind VER-44 and VER-60.
@@ -26,6 +26,9 @@ uint64_t mm_physical_of(const void *address)
 					     : 0;
 	if (value >> 47)
 		return 0; /* not canonical, or an address of Windows' own kernel */
+	const void *locked = mm_user_locked(value);
+	if (locked)
+		return (uintptr_t)locked;
 	if (!mm_address_valid(address))
 		return 0;
 	return value >= KERNEL_BASE ? value : value | USER_BIT;

@@ -49,5 +49,8 @@ bool mm_user_current(void);
 /* The calling thread's process has memory at `address` that it may read (write). IRQL <=
  * DISPATCH_LEVEL; above it, and in an NMI, only what is in the window now counts. */
 bool mm_user_accessible(uint64_t address, bool write);
+/* Where in kernel memory the byte at `address` of the current process is, while an MDL has its page
+ * locked; 0: it has not, or this is an NMI. */
+void *mm_user_locked(uint64_t address);
 /* The verifier takes pageable memory away: this processor raised its IRQL. Any context. */
 void mm_user_trim(void);

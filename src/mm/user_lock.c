@@ -92,6 +92,19 @@ bool mm_user_page_unlock(const MDL *mdl, size_t i)
 	return true;
 }
 
+void *mm_user_locked(uint64_t address)
+{
+	struct mm_space *space = user_space();
+	if (!space || !user_range(address) || ke_in_nmi())
+		return NULL;
+	KIRQL old = user_lock();
+	const struct user_frame *frame =
+		user_frame_find(space, address & ~(uint64_t)(PAGE_SIZE - 1));
+	char *at = frame && frame->pins ? user_frame_address(frame) : NULL;
+	user_unlock(old);
+	return at ? at + (address & (PAGE_SIZE - 1)) : NULL;
+}
+
 /* ---- Mappings ---- */
 
 void *mm_user_view(const MDL *mdl)

@@ -224,6 +224,10 @@ static void Mdls(struct window_request *Request)
 	       Work.system >= (UCHAR *)MM_SYSTEM_RANGE_START && ReadOnly[1] == 2 &&
 		       Work.system[0] == 1 && Work.system[1] == (UCHAR)(101 * 7),
 	       "PLT-53 the system address shows the user's bytes");
+	Expect(Request,
+	       (ULONG64)MmGetPhysicalAddress(User + 5000).QuadPart >> PAGE_SHIFT ==
+		       MmGetMdlPfnArray(Mdl)[(BYTE_OFFSET(User) + 5000) >> PAGE_SHIFT],
+	       "DEF-203 the physical address of a locked page");
 	KeInitializeEvent(&Work.done, NotificationEvent, FALSE);
 	ExInitializeWorkItem(&Work.item, FillBySystemAddress, &Work);
 	ExQueueWorkItem(&Work.item, DelayedWorkQueue);
@@ -427,6 +431,15 @@ static void Wrong(struct window_request *Request)
 	case 4:
 		((void (*)(void))Request->buffer)();
 		break;
+	case 7: {
+		PMDL Mdl = IoAllocateMdl((PVOID)Request->buffer, 100, FALSE, FALSE, NULL);
+		KeRaiseIrql(DISPATCH_LEVEL, &Irql);
+		MmProbeAndLockPages(Mdl, KernelMode, IoReadAccess);
+		KeLowerIrql(Irql);
+		MmUnlockPages(Mdl);
+		IoFreeMdl(Mdl);
+		break;
+	}
 	case 5:
 		(void)*(volatile UCHAR *)16;
 		break;

@@ -60,6 +60,12 @@ void mm_user_trim(void)
 {
 }
 
+void *mm_user_locked(uint64_t address)
+{
+	(void)address;
+	return NULL;
+}
+
 bool port_pages_accessible(const void *address, bool write)
 {
 	int pipes[2];
