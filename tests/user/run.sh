@@ -176,6 +176,19 @@ if wanted user-time-runs-out "$@"; then
 	else verdict user-time-runs-out; fi
 fi
 
+# A process that nobody waits for any more is buried while the machine runs.
+if wanted user-orphan-buried "$@"; then
+	any() { pgrep -x "$stray" >/dev/null; }
+	none() { ! any; }
+	start "$image" "user&:$work/forever64,once" "user:$work/$stray,orphan"
+	await 10 has_line ready || verdict user-orphan-buried "it did not begin"
+	await 10 any && why= || why="there was no program"
+	if [ -z "$why" ] && ! await 10 none; then why="it is still there"; fi
+	pkill -TERM -P "$machine_pid" -x forever64
+	wait $machine || why="exit status $?"
+	[ -z "$why" ] && verdict user-orphan-buried || verdict user-orphan-buried "$why"
+fi
+
 if wanted user-stopped-outside "$@"; then
 	start "$image" "user:$work/forever64,once"
 	await 10 has_line ready || verdict user-stopped-outside "it did not begin"

@@ -3,6 +3,8 @@
  * threads64.c: a 64-bit program with threads, each with 32-bit code whose BOUND fails.
  *   run T N        T threads, N exceptions each; every index must come back in range
  *   churn N        N threads come and go, each with one exception; and processes between them
+ *   leader         its first thread ends before the others
+ *   orphan         it makes a process, and ends without having waited for it
  *   exit, kill, exec PROGRAM ...   another thread ends the program, or becomes another, while this
  * one is in a callback (which waits) stop           it is stopped and continued while one of its
  * threads is in a callback
@@ -90,13 +92,31 @@ static void in_callback(const char *what, char **words)
 	}
 }
 
+static void *late(void *unused)
+{
+	usleep(100000);
+	run(2);
+	faults(NULL);
+	_exit(6);
+	return unused;
+}
+
 int main(int count, char **words)
 {
+	pthread_t thread;
 	if (count > 3 && !strcmp(words[1], "run")) {
 		rounds = atoi(words[3]);
 		run(atoi(words[2]));
 	} else if (count > 2 && !strcmp(words[1], "churn")) {
 		churn(atoi(words[2]));
+	} else if (count > 1 && !strcmp(words[1], "leader")) {
+		rounds = 5;
+		pthread_create(&thread, NULL, late, NULL);
+		pthread_exit(NULL);
+	} else if (count > 1 && !strcmp(words[1], "orphan")) {
+		if (fork() == 0)
+			_exit(0);
+		usleep(100000);
 	} else if (count > 1) {
 		in_callback(words[1], words + 2);
 	}

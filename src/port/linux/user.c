@@ -100,10 +100,10 @@ static bool next_mapping(FILE *maps, char line[4300], struct mapping *mapping)
 	return false;
 }
 
-static FILE *maps_open(const struct port_process *process)
+static FILE *maps_open(struct port_process *process)
 {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%u/maps", process->id);
+	char path[USER_PROC_PATH];
+	user_proc_path(path, user_process_reader(process, 0), "/maps");
 	return fopen(path, "re");
 }
 

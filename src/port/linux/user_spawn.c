@@ -32,7 +32,20 @@ void host_user_start(void)
 {
 	host_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&initial_mask, sizeof initial_mask, 0,
 		     0);
-	/* Orphans of programs become ours, so that their children can be traced, and are buried. */
+}
+
+/*
+ * Orphans of programs become ours, so that hosts which let nobody but ancestors trace a process let
+ * us; and are buried when they end, for none of ours waits for them. Those that are traced are
+ * waited for all the same.
+ */
+static void take_orphans(void)
+{
+	static _Atomic bool taken;
+	if (atomic_exchange(&taken, true))
+		return;
+	const struct sigaction bury = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+	sigaction(SIGCHLD, &bury, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
@@ -109,6 +122,7 @@ struct port_user *port_user_spawn(struct port_user_start *start, struct port_pro
 	pid_t pid = -1;
 	bool started = false;
 	*process = NULL;
+	take_orphans();
 	if (pipe2(pipes.go, O_CLOEXEC) || pipe2(pipes.result, O_CLOEXEC) ||
 	    (pid = fork_blocked(start, &pipes)) < 0) {
 		refuse(start, errno, "the host refused a process");
