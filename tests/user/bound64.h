@@ -34,6 +34,7 @@ static inline struct bound_page *bound_page_create(void)
 	uint32_t behind = (uint32_t)(uintptr_t)(page->code + 9);
 	memcpy(page->code + 3, &behind, 4);
 	page->bounds[1] = 9;
+	memset(page->top, 0x5a, sizeof page->top);
 	return page;
 }
 

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * guard.c: a driver with a bound callback: ANSWER is what it says. With WAIT it waits so many
- * milliseconds first. Handled puts the index, which is in EAX, into range.
+ * milliseconds first; with MARK it then looks for that at the stack pointer. Handled puts the
+ * index, which is in EAX, into range.
  */
 #include <ntifs.h>
 #include <nttrap.h>
 
 #ifndef ANSWER
 #define ANSWER BoundExceptionHandled
+#endif
+#ifndef MARK
+#define MARK 0
 #endif
 #ifndef WAIT
 #define WAIT 0
@@ -38,6 +42,9 @@ static BOUND_CALLBACK_STATUS Callback(VOID)
 		LARGE_INTEGER Time = {.QuadPart = -10000LL * WAIT};
 		KeDelayExecutionThread(KernelMode, FALSE, &Time);
 	}
+	/* The program's memory is there, even if it was killed meanwhile (bound64.h). */
+	if (MARK && *(volatile ULONG *)Frame->Rsp != MARK)
+		DbgPrint("FAIL the program's memory is not what it was\n");
 	InterlockedDecrement(&Inside);
 	volatile BOUND_CALLBACK_STATUS Answer = ANSWER;
 	if (Answer == BoundExceptionHandled)

@@ -164,7 +164,8 @@ static void stops(void)
 	CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status) &&
 	      WSTOPSIG(status) == SIGSTOP);
 	CHECK(waitpid(child, &status, WUNTRACED | WNOHANG) == 0); /* and stays so */
-	usleep(20000);
+	usleep(250000);                                           /* for longer than its nap */
+	CHECK(waitpid(child, &status, WNOHANG) == 0);
 	CHECK(kill(child, SIGCONT) == 0);
 	CHECK(waitpid(child, &status, WCONTINUED) == child && WIFCONTINUED(status));
 	seen = 0;
