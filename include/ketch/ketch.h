@@ -59,9 +59,10 @@ struct ketch_options {
 	bool ndk_flags_set;        /* loopback adapters have `ndk_flags` for their AdapterFlags */
 	uint32_t ndk_flags;        /* NDK_ADAPTER_FLAG_* (NDK-18) */
 	uint32_t ndk_handshake_ms; /* a loopback connection's handshake may take so long; 0: 30 s */
-	bool strict_ndk_arm;   /* NdkArmCq is satisfied by what was there at the last notification
-				  (NDK-93) */
-	uint32_t wsk_delay_ms; /* Winsock Kernel's provider is there so long after boot */
+	bool strict_ndk_arm;    /* NdkArmCq is satisfied by what was there at the last notification
+				   (NDK-93) */
+	bool strict_ndk_tokens; /* a region's token changes with each NdkFastRegister (NDK-124) */
+	uint32_t wsk_delay_ms;  /* Winsock Kernel's provider is there so long after boot */
 	/* A wait for what a driver has not given back is reported then; 0: 5 s. */
 	uint32_t wsk_patience_ms;
 	uint32_t timeout_ms; /* for the whole run; 0: none */

@@ -102,10 +102,12 @@ static int strict_option(struct run *run)
 			run->machine.strict_group_aware = true;
 		else if (!strcmp(name, "ndk-arm"))
 			run->machine.strict_ndk_arm = true;
+		else if (!strcmp(name, "ndk-tokens"))
+			run->machine.strict_ndk_tokens = true;
 		else
 			return usage_error("there is no strict switch %s (there are "
-					   "signed-callbacks, processor-veto, group-aware and "
-					   "ndk-arm)",
+					   "signed-callbacks, processor-veto, group-aware, ndk-arm "
+					   "and ndk-tokens)",
 					   escaped(name));
 	}
 	return 0;

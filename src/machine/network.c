@@ -74,6 +74,7 @@ bool machine_network(const struct ketch_options *options)
 	if (options->ndk_handshake_ms)
 		ndk_handshake_ms = options->ndk_handshake_ms;
 	ndk_strict_arm = options->strict_ndk_arm;
+	ndk_strict_tokens = options->strict_ndk_tokens;
 	wsk_delay_ms = options->wsk_delay_ms;
 	if (options->wsk_patience_ms)
 		wsk_patience_ms = options->wsk_patience_ms;

@@ -19,7 +19,7 @@ NTSTATUS ndk_memory_list(struct ndk_memory *memory, const struct ndk_backing *ba
 			 uint64_t offset, struct ndk_run *run);
 void ndk_memory_clear(struct ndk_memory *memory, struct ndk_run *run);
 
-/* Of a fast register the slot's token may be ahead of what is registered (--strict=NdkTokens). */
+/* Of a fast register the slot's token may be ahead of what is registered (--strict=ndk-tokens). */
 static inline uint32_t ndk_mr_local_token(const struct ndk_mr *mr)
 {
 	return mr->object.adapter->device->provider->remote_tokens

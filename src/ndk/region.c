@@ -20,7 +20,7 @@
  * number; its low 24 bits go through a permutation keyed at boot to bits 31..8, whose lowest bits
  * chose the slot; its high 8 bits are bits 7..0, shifted by a keyed sum of the others. So a value
  * comes back after 2^32 registrations, a guess hits with the probability live / 2^32, and bits 7..0
- * can be turned (--strict=NdkTokens) without moving the slot.
+ * can be turned (--strict=ndk-tokens) without moving the slot.
  *
  * Contexts: IRQL <= DISPATCH_LEVEL; no locks. An access must be at DISPATCH_LEVEL: else the thread
  * could be switched away inside, and who waits for it on this processor would wait for ever.

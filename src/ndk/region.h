@@ -71,9 +71,6 @@ static inline uint32_t ndk_region_token(const struct ndk_region *region)
 {
 	return atomic_load_explicit(&region->token, memory_order_relaxed);
 }
-/* --strict=NdkTokens: a token changes with each fast registration or bind (NDK-124, off by DEF-1).
- */
-extern bool ndk_strict_tokens;
 
 /* ---- memory.c: what MDLs and page arrays describe ---- */
 
