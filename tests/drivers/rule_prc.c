@@ -9,7 +9,7 @@
 static PVOID first, second, client;
 static PCALLBACK_OBJECT object;
 static volatile ULONG
-	*counters; /* CASE 0: for all that can come; CASE 15, 16: for those that are there */
+	*counters; /* CASE 0: for all that can come; CASE 15, 16, 22: for those that are there */
 static PVOID taken;
 static LONG calls;
 #define TAG 'crpT'
@@ -50,7 +50,7 @@ static VOID NTAPI OnFirst(PVOID context, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT cha
 			KIRQL old;
 			KeRaiseIrql(APC_LEVEL, &old);
 		}
-		if (change->NtNumber >= 2 && counters)
+		if (change->NtNumber >= 2 && counters && CASE != 22)
 			counters[change->NtNumber]++;
 		ExFreePoolWithTag(taken, TAG);
 		break;
@@ -69,6 +69,18 @@ static VOID NTAPI OnSecond(PVOID context, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT ch
 	UNREFERENCED_PARAMETER(context);
 	if (change->State == KeProcessorAddStartNotify && CASE == 3)
 		*status = STATUS_SUCCESS; /* over the first one's */
+}
+
+/* CASE 22: what such an array is for. */
+static PVOID nmi;
+
+static BOOLEAN NTAPI OnNmi(PVOID context, BOOLEAN handled)
+{
+	UNREFERENCED_PARAMETER(context);
+	UNREFERENCED_PARAMETER(handled);
+	if (counters)
+		counters[KeGetCurrentProcessorNumberEx(NULL)]++;
+	return TRUE;
 }
 
 /* Of \Callback\ProcessorAdd. */
@@ -91,6 +103,8 @@ static VOID NTAPI unload(PDRIVER_OBJECT driver)
 		KeDeregisterProcessorChangeCallback(second);
 	ExUnregisterCallback(client);
 	ObDereferenceObject(object);
+	if (nmi)
+		KeDeregisterNmiCallback(nmi);
 	if (counters)
 		ExFreePoolWithTag((PVOID)counters, TAG);
 }
@@ -112,7 +126,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	UNREFERENCED_PARAMETER(path);
 
 	driver->DriverUnload = unload;
-	if (CASE == 0 || CASE == 15 || CASE == 16) {
+	if (CASE == 0 || CASE == 15 || CASE == 16 || CASE == 22) {
 		counters = ExAllocatePoolWithTag(NonPagedPoolNx,
 						 SIZE * (CASE == 0 ? maximum : present), TAG);
 		if (!counters)
@@ -122,6 +136,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	InitializeObjectAttributes(&attributes, &name, OBJ_CASE_INSENSITIVE, NULL, NULL);
 	if (!NT_SUCCESS(ExCreateCallback(&object, &attributes, FALSE, FALSE)))
 		return STATUS_UNSUCCESSFUL;
+	if (CASE == 0 || CASE == 22)
+		nmi = KeRegisterNmiCallback(OnNmi, NULL);
 	client = ExRegisterCallback(object, OnObject, NULL);
 	first = KeRegisterProcessorChangeCallback(OnFirst, NULL, CASE == 13 ? 0x12 : 0);
 	second = KeRegisterProcessorChangeCallback(OnSecond, NULL, 0);
