@@ -79,7 +79,8 @@ struct run;
 bool user_action(struct run *run, const struct action *action);
 bool user_wait_all(struct run *run);
 void user_report(void);
-/* `bounds32+0x1034 (check, bounds32.c:12)`: where its last unhandled bound exception was; static. */
+/* `bounds32+0x1034 (check, bounds32.c:12)`: where its last unhandled bound exception was; static.
+ */
 const char *user_place(const struct ketch_user *user);
 
 /* options.c: the words of `ketch run`. Returns 0, or EXIT_USAGE after a message. */

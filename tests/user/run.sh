@@ -178,12 +178,11 @@ fi
 
 # A process that nobody waits for any more is buried while the machine runs.
 if wanted user-orphan-buried "$@"; then
-	any() { pgrep -x "$stray" >/dev/null; }
-	none() { ! any; }
-	start "$image" "user&:$work/forever64,once" "user:$work/$stray,orphan"
-	await 10 has_line ready || verdict user-orphan-buried "it did not begin"
-	await 10 any && why= || why="there was no program"
-	if [ -z "$why" ] && ! await 10 none; then why="it is still there"; fi
+	none() { ! pgrep -x "$stray" >/dev/null; }
+	start "$image" "user:$work/$stray,orphan" "user:$work/forever64,once"
+	if ! await 10 has_line ready; then why="the second program did not begin"
+	elif ! await 10 none; then why="it is still there"
+	else why=; fi
 	pkill -TERM -P "$machine_pid" -x forever64
 	wait $machine || why="exit status $?"
 	[ -z "$why" ] && verdict user-orphan-buried || verdict user-orphan-buried "$why"

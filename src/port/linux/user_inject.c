@@ -16,12 +16,9 @@
 static const struct {
 	uint16_t number64, number32;
 } calls[] = {
-	[USER_CALL_PAUSE] = {__NR_pause, 29},
-	[USER_CALL_PRCTL] = {__NR_prctl, 172},
-	[USER_CALL_MMAP] = {__NR_mmap, 192},
-	[USER_CALL_MUNMAP] = {__NR_munmap, 91},
-	[USER_CALL_MREMAP] = {__NR_mremap, 163},
-	[USER_CALL_MODIFY_LDT] = {__NR_modify_ldt, 123},
+	[USER_CALL_PAUSE] = {__NR_pause, 29},    [USER_CALL_PRCTL] = {__NR_prctl, 172},
+	[USER_CALL_MMAP] = {__NR_mmap, 192},     [USER_CALL_MUNMAP] = {__NR_munmap, 91},
+	[USER_CALL_MREMAP] = {__NR_mremap, 163}, [USER_CALL_MODIFY_LDT] = {__NR_modify_ldt, 123},
 };
 
 #define VDSO_PAGES 4
