@@ -121,6 +121,35 @@ static __attribute__((unused)) void overflow(struct io *io)
 	CHECK(watch->count == 1, "NDK-94 it is told once");
 }
 
+/* NDK-95: nothing was armed. */
+static __attribute__((unused)) void overflow_unarmed(struct io *io)
+{
+	struct io_watch *watch = &io->x.initiator;
+	for (ULONG i = 0; i < 9; i++)
+		io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0, NULL);
+	check_sleep(20);
+	CHECK(!watch->count, "NDK-95 an overflow without an arm: no notification yet");
+	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_SOLICITED);
+	CHECK(SOON(watch->count == 1) && watch->status == STATUS_BUFFER_OVERFLOW,
+	      "NDK-95 NDK-91 it is told at the next arm, of any type");
+}
+
+#ifndef STRICT
+#define STRICT 1
+#endif
+
+/* NDK-93: what was there at the last notification, with and without --strict=ndk-arm. */
+static __attribute__((unused)) void arm_present(struct io *io)
+{
+	struct io_watch *watch = &io->x.initiator;
+	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+	io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0, NULL);
+	CHECK(SOON(watch->count == 1), "NDK-91 a notification");
+	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+	check_sleep(20);
+	CHECK(watch->count == 1 + STRICT, "NDK-93 the same entry notifies again, or does not");
+}
+
 static __attribute__((unused)) void flags(struct io *io)
 {
 	NDK_CQ *cq = io->x.e.cq;
@@ -182,6 +211,12 @@ static void broken(struct io *io)
 		io->x.e.cq->Dispatch->NdkArmCq(io->x.e.cq, 3);
 		CHECK(TRUE, "NDK-21 a type that is none");
 		break;
+	case 9:
+		overflow_unarmed(io);
+		break;
+	case 10:
+		arm_present(io);
+		break;
 	default:
 		sinks(io);
 		break;
@@ -191,7 +226,7 @@ static void broken(struct io *io)
 static void test(struct io *io)
 {
 	struct shape shape = plain;
-	if (CASE == 3)
+	if (CASE == 3 || CASE == 9)
 		shape.cq = 8;
 	CHECK(io_pair(io, &shape, CASE == 1 ? BIG : 4096), "NDK-136 two ends");
 	broken(io);
