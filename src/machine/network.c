@@ -57,9 +57,12 @@ bool machine_network(const struct ketch_options *options)
 		if (wrong)
 			return refuse("adapter", options->adapters[i], wrong);
 	}
-	const char *why = ndis_initialize();
-	if (why)
-		return refuse("adapter", "...", why);
+	const char *device = "", *why = ndis_initialize(&device);
+	if (why) {
+		char text[80];
+		rtl_print(text, sizeof text, "verbs%s%s", *device ? ":" : "", device);
+		return refuse("adapter", text, why);
+	}
 	ndk_policy_set(complete[options->ndk_complete], options->ndk_seed);
 	for (uint32_t i = 0; i < options->ndk_failure_count; i++) {
 		if (!fail(options->ndk_failures[i]))

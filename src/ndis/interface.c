@@ -170,13 +170,15 @@ static const char *add_rnic(struct ndis_interface *interface)
 	return NULL;
 }
 
-const char *ndis_initialize(void)
+const char *ndis_initialize(const char **device)
 {
 	const char *why = NULL;
 	if (interface_count == 0)
 		why = ndis_adapter_describe("loopback");
-	for (uint32_t i = 0; i < interface_count && !why; i++)
+	for (uint32_t i = 0; i < interface_count && !why; i++) {
+		*device = interfaces[i].device;
 		why = add_rnic(&interfaces[i]);
+	}
 	make_software_loopback();
 	return why;
 }

@@ -53,9 +53,10 @@ struct ndis_interface {
 const char *ndis_adapter_describe(const char *text);
 /*
  * The default adapters when none was described: index 2 with 192.0.2.1 and fd00::1, index 3 with
- * 192.0.2.2 and fd00::2; and the software loopback interface. Adds the RNICs to NDK. 0, or why not.
+ * 192.0.2.2 and fd00::2; and the software loopback interface. Adds the RNICs to NDK. 0, or why
+ * not; *device is the device of the host that it is about.
  */
-const char *ndis_initialize(void);
+const char *ndis_initialize(const char **device);
 
 uint32_t ndis_interface_count(void);
 const struct ndis_interface *ndis_interface_at(uint32_t number);
