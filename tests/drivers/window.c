@@ -300,24 +300,56 @@ static void File(struct window_request *Request)
 
 /* ---- Others at the same time ---- */
 
-/* Each process counts in its own memory, at addresses that all of them have. */
+#ifndef SHARE_IRQL
+#define SHARE_IRQL PASSIVE_LEVEL
+#endif
+
+static PMDL LockedFor(PVOID Address, ULONG Size)
+{
+	PMDL Mdl = IoAllocateMdl(Address, Size, FALSE, FALSE, NULL);
+	MmProbeAndLockPages(Mdl, UserMode, IoModifyAccess);
+	return Mdl;
+}
+
+static void Unlocked(PMDL Mdl)
+{
+	MmUnlockPages(Mdl);
+	IoFreeMdl(Mdl);
+}
+
+/* Each process counts in its own memory, at addresses that all of them have. Others must stand
+ * still although they are at SHARE_IRQL. */
 static void Share(struct window_request *Request)
 {
 	ULONG *Words = (ULONG *)Request->buffer, Own = Request->own;
 	LARGE_INTEGER Begin, Now;
 	BOOLEAN Good = TRUE;
+	KIRQL Irql;
+	PMDL Data = LockedFor(Words, WINDOW_BUFFER), Control = LockedFor(Request, sizeof *Request);
+	if (SHARE_IRQL == PASSIVE_LEVEL) {
+		Unlocked(Data);
+		Unlocked(Control);
+	}
 	KeQuerySystemTime(&Begin);
 	for (ULONG i = 0; i < WINDOW_BUFFER / 4; i++)
 		Words[i] = Own;
 	do {
-		for (ULONG i = 0; i < WINDOW_BUFFER / 4; i += 97) {
-			Good = Good && Words[i] == Own;
-			Words[i] = Own;
-			Good = Good && Request->own == Own && Words[i] == Own;
+		KeRaiseIrql(SHARE_IRQL, &Irql);
+		for (ULONG k = 0; k < (SHARE_IRQL ? 200 : 1); k++) {
+			for (ULONG i = 0; i < WINDOW_BUFFER / 4; i += 97) {
+				Good = Good && Words[i] == Own;
+				Words[i] = Own;
+				Good = Good && Request->own == Own && Words[i] == Own;
+			}
+			Request->count++;
 		}
-		Request->count++;
+		KeLowerIrql(Irql);
 		KeQuerySystemTime(&Now);
 	} while (Good && Now.QuadPart - Begin.QuadPart < 3000000);
+	if (SHARE_IRQL != PASSIVE_LEVEL) {
+		Unlocked(Data);
+		Unlocked(Control);
+	}
 	Expect(Request, Good, "two processes at once keep their memory apart");
 	DbgPrint("own %u count %u\n", Own, Request->count);
 }
