@@ -79,6 +79,8 @@ static NTSTATUS fill_table(MDL *mdl, size_t length, struct ndk_backing *backing)
 	size_t at = backing->offset;
 	for (; length; mdl = mdl->Next) {
 		size_t here = mdl->ByteCount < length ? mdl->ByteCount : length;
+		if (!here)
+			continue;
 		NTSTATUS status = fill(mdl, here, backing->pages, at / NDK_PAGE_SIZE);
 		if (!NT_SUCCESS(status)) {
 			ndk_backing_free(backing);
@@ -129,7 +131,9 @@ NTSTATUS ndk_backing_of_mdl(MDL *mdl, SIZE_T length, struct ndk_backing *backing
 	size_t left = length;
 	for (const MDL *part = mdl;; part = part->Next) {
 		size_t here = part->ByteCount < left ? part->ByteCount : left;
-		char *piece = here ? piece_of(part, here) : end;
+		if (!here)
+			continue;
+		char *piece = piece_of(part, here);
 		if (!piece || (end && piece != end))
 			return fill_table(mdl, length, backing);
 		if (!end)

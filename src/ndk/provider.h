@@ -164,8 +164,8 @@ struct ndk_provider {
 	 * -> ndk_created. MWs with device tokens: call ndk_memory_token before.
 	 */
 	int (*create)(void *object, enum ndk_type type, const void *parameters);
-	/* Nothing refers to the object any more. NDK_SUCCESS, or NDK_PENDING -> ndk_destroyed. An
-	 * MR has been deregistered before. */
+	/* Nothing refers to the object any more; an MR or MW that is still registered or bound is
+	 * so no longer when it has ended. NDK_SUCCESS, or NDK_PENDING -> ndk_destroyed. */
 	int (*destroy)(void *object, enum ndk_type type);
 
 	/*

@@ -335,6 +335,18 @@ static void an_mdl_chain_is_checked_NDK_121(void **unused)
 	assert_int_equal(ndk_backing_of_mdl(&one.mdl, 0x100, &backing, &unlocked),
 			 STATUS_INVALID_PARAMETER);
 	assert_true(unlocked);
+	/* nothing in between */
+	describe(&one, 0x10, 0, 0x100);
+	describe(&two, 0x10, 0x1000, 0x100);
+	one.mdl.Next = &two.mdl;
+	assert_int_equal(ndk_backing_of_mdl(&one.mdl, 0x800, &backing, &unlocked), STATUS_SUCCESS);
+	assert_ptr_equal(backing.base, (char *)0x100010);
+	/* a user's */
+	describe(&one, 0, 0x1000, 0x100);
+	one.mdl.MdlFlags = MDL_PAGES_LOCKED;
+	one.mdl.Process = (PEPROCESS)&one;
+	assert_int_equal(ndk_backing_of_mdl(&one.mdl, 0x800, &backing, &unlocked),
+			 STATUS_NOT_SUPPORTED);
 	/* frames of a single MDL that do not follow each other */
 	describe(&one, 0, 0x8000, 0x100);
 	one.frames[5] = 0x500;
