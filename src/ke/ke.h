@@ -299,9 +299,9 @@ void ke_lock_lower(struct ke_lock *lock, KIRQL old); /* release, lower */
  * (`to`: that thread's process), and attaching. 0: nobody cares (no user processes). Caller: on the
  * processor, IRQL >= DISPATCH_LEVEL. Takes a lock inside all others.
  */
-extern void (*ke_process_switched)(PKPROCESS to);
-/* ke_port_hold's: set with it. */
-extern bool (*ke_processor_hold)(void);
+extern void (*_Atomic ke_process_switched)(PKPROCESS to);
+/* ke_port_hold's: set before it. Both are stored with release order, while processors run. */
+extern bool (*_Atomic ke_processor_hold)(void);
 /* While ke_refresh_wanted, each busy processor (or one) calls ke_refresh at CLOCK_LEVEL every
  * KE_REFRESH_NS. Whoever sets it arms the clock. */
 extern void (*ke_refresh)(void);

@@ -35,8 +35,8 @@ static uint32_t ready_mask; /* bit p: ready[p] is not empty */
 _Atomic uint32_t ke_ready_count;
 _Atomic uint64_t ke_idle_mask[KE_MAXIMUM_GROUPS];
 void (*ke_thread_gone)(PKTHREAD thread);
-void (*ke_process_switched)(PKPROCESS to);
-bool (*ke_processor_hold)(void);
+void (*_Atomic ke_process_switched)(PKPROCESS to);
+bool (*_Atomic ke_processor_hold)(void);
 
 void ke_scheduler_initialize(void)
 {
@@ -221,8 +221,10 @@ static PKTHREAD pick_next(struct ke_processor *self)
 /* On the processor itself: its user addresses mean those of `to` from now on. */
 static void see_memory(PKTHREAD from, PKTHREAD to)
 {
-	if (ke_process_switched && from->Process != to->Process)
-		ke_process_switched(to->Process);
+	void (*switched)(PKPROCESS) =
+		atomic_load_explicit(&ke_process_switched, memory_order_acquire);
+	if (switched && from->Process != to->Process)
+		switched(to->Process);
 }
 
 /* The books of a switch: `next` begins to run on `self` now. */
@@ -320,7 +322,8 @@ void ke_dispatch_interrupt(void)
 bool ke_port_hold(struct port_cpu *cpu)
 {
 	(void)cpu;
-	return ke_processor_hold && ke_processor_hold();
+	bool (*hold)(void) = atomic_load_explicit(&ke_processor_hold, memory_order_acquire);
+	return hold && hold();
 }
 
 /* ---- User threads ---- */

@@ -340,9 +340,10 @@ static bool create_window(void)
 		created = user_frames_create();
 		if (created) {
 			ke_refresh = refresh;
-			ke_processor_hold = stand_still;
+			atomic_store_explicit(&ke_processor_hold, stand_still,
+					      memory_order_release);
 			ps_space_free = mm_space_free;
-			ke_process_switched = switched;
+			atomic_store_explicit(&ke_process_switched, switched, memory_order_release);
 		}
 		atomic_store(&state, created ? 2 : 3);
 	}

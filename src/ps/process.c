@@ -204,8 +204,10 @@ static void process_set(PKTHREAD thread, PKPROCESS process)
 {
 	KIRQL old = ke_irql_raise(max(ke_irql(), DISPATCH_LEVEL));
 	thread->Process = process;
-	if (ke_process_switched)
-		ke_process_switched(process);
+	void (*switched)(PKPROCESS) =
+		atomic_load_explicit(&ke_process_switched, memory_order_acquire);
+	if (switched)
+		switched(process);
 	ke_irql_lower(old);
 }
 
