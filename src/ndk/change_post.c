@@ -6,8 +6,8 @@
  * IRQL <= DISPATCH_LEVEL; locks as in change.c.
  *
  * Implements NDK-64..66, NDK-124, NDK-125..127, NDK-130, NDK-131, DEF-1, DEF-91..94, VER-60.
- * Chosen: tokens of regions do not change with a registration (DEF-1) but under --strict=ndk-tokens;
- * those of windows change with each bind, and can only be read after it.
+ * Chosen: tokens of regions do not change with a registration (DEF-1) but under
+ * --strict=ndk-tokens; those of windows change with each bind, and can only be read after it.
  */
 #include "ndk/change.h"
 #include "rtl/rtl.h"

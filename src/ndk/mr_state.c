@@ -77,10 +77,10 @@ NTSTATUS ndk_mr_step(_Atomic uint32_t *state, enum ndk_mr_event event)
 			if (cell->refusal)
 				return cell->refusal;
 			next = cell->next;
-		} else {
-			if (ends[event].from != now)
-				return STATUS_INTERNAL_ERROR;
+		} else if (event < NDK_MR_EVENTS && ends[event].from == now) {
 			next = ends[event].to;
+		} else {
+			return STATUS_INTERNAL_ERROR;
 		}
 		/* Releases what the step before wrote to who takes the next one. */
 	} while (!atomic_compare_exchange_weak_explicit(state, &now, next, memory_order_acq_rel,

@@ -257,7 +257,7 @@ def processors(t):
 def ndk_memory(t):
     """NDK-50, NDK-128: eight workers open and close regions, and read and write each other's; a model knows what is accessible."""
     for seed in t.each_seed():
-        image = t.compile('tests/torture/ndk_memory.c', ROUNDS=t.rounds(1500), SEED=seed)
+        image = t.compile('tests/drivers/ndk_mr_torture.c', ROUNDS=t.rounds(1500), SEED=seed)
         for options in (['-p', 8], ['-p', 3, f'--ndk-complete=random:{seed}'], ['-p', 8, '--no-verify', '--ndk-complete=inline']):
             t.run(*options, image, seed=seed, text=[r'^seed .* 0 words changed after a close', r'^PASS 3'], allow=('NdkMrBusy',))
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ndk_memory.c: eight workers register, deregister, fast-register, bind and invalidate memory while
+ * ndk_mr_torture.c: eight workers register, deregister, fast-register, bind and invalidate memory while
  * they read and write each other's, at random, with a model that knows what must be accessible.
  *
  * Each worker owns three regions: one registered normally, one by fast registers, one through a
@@ -12,7 +12,7 @@
  *
  * The seed is -DSEED=N; -DROUNDS=N requests of each worker.
  */
-#include "torture.h"
+#include "../torture/torture.h"
 #include "ndk_io.h"
 
 #ifndef ROUNDS
