@@ -34,6 +34,56 @@ static struct {
 	NTSTATUS status;
 } port;
 
+static NTSTATUS link_start(struct link *link)
+{
+	NTSTATUS status = STATUS_SUCCESS;
+	for (ULONG i = 0; i < SLOTS && NT_SUCCESS(status); i++)
+		status = post_receive(link, i);
+	arm(link, link->receive_cq);
+	arm(link, link->send_cq);
+	return status;
+}
+
+/* DEF-115, DEF-116: flush, close the connector, wait for every request, then close the rest. */
+static void link_close(struct link *link)
+{
+	struct wait wait;
+	KIRQL old;
+	link_break(link);
+	if (link->qp)
+		link->qp->Dispatch->NdkFlush(link->qp);
+	CLOSE(link->connector, NdkCloseConnector);
+	for (ULONG i = 0; link->posted && i < 5000; i++) {
+		drain_receives(link);
+		drain_initiator(link);
+		check_sleep(1);
+	}
+	if (link->posted) {
+		DbgPrint("FAIL %s: %d requests never came back\n", link->name, link->posted);
+		return; /* a close would wait for ever: the report at unload tells more */
+	}
+	KeAcquireSpinLock(&link->cq_lock, &old);
+	link->closing = TRUE; /* a notification may still run, or come */
+	KeReleaseSpinLock(&link->cq_lock, old);
+	CLOSE(link->qp, NdkCloseQp);
+	CLOSE(link->receive_cq, NdkCloseCq);
+	CLOSE(link->send_cq, NdkCloseCq);
+	if (link->registered)
+		/* a failure: the close of the region ends its registration */
+		wait_end(&wait,
+			 link->mr->Dispatch->NdkDeregisterMr(link->mr, on_request,
+							     wait_begin(&wait)),
+			 NULL);
+	CLOSE(link->mr, NdkCloseMr);
+	CLOSE(link->pd, NdkClosePd);
+	if (!link->adapter)
+		return;
+	memory_free(link, &link->messages);
+	memory_free(link, &link->data);
+	ndk.WskCloseNdkAdapter(npi.Client, link->adapter);
+	link->adapter = NULL;
+}
+
 /* ---- The server: DISPATCH or PASSIVE, in notifications ---- */
 
 static NTSTATUS server_reply(const struct message *request, NTSTATUS status, UINT32 invalidate)

@@ -79,6 +79,7 @@ struct link {
 	struct request receives[SLOTS], sends[SENDS];
 	KSPIN_LOCK lock;      /* initiator queue, requests, credits */
 	KSPIN_LOCK cq_lock;   /* NDK-87 */
+	BOOLEAN closing;      /* cq_lock: the CQs are not used any more (NDK-80) */
 	volatile LONG posted; /* requests under way, both queues */
 	LONG credits;
 	volatile LONG broken;
@@ -319,8 +320,9 @@ CHECK_HELPER void drain_receives(struct link *link)
 	KIRQL old;
 	do {
 		KeAcquireSpinLock(&link->cq_lock, &old);
-		count = link->receive_cq->Dispatch->NdkGetCqResultsEx(link->receive_cq, results,
-								      16);
+		count = link->closing ? 0
+				      : link->receive_cq->Dispatch->NdkGetCqResultsEx(
+						link->receive_cq, results, 16);
 		KeReleaseSpinLock(&link->cq_lock, old);
 		for (ULONG i = 0; i < count; i++)
 			receive_done(link, &results[i]);
@@ -334,7 +336,9 @@ CHECK_HELPER void drain_initiator(struct link *link)
 	KIRQL old;
 	do {
 		KeAcquireSpinLock(&link->cq_lock, &old);
-		count = link->send_cq->Dispatch->NdkGetCqResults(link->send_cq, results, 16);
+		count = link->closing ? 0
+				      : link->send_cq->Dispatch->NdkGetCqResults(link->send_cq,
+										 results, 16);
 		KeReleaseSpinLock(&link->cq_lock, old);
 		for (ULONG i = 0; i < count; i++)
 			initiator_done(link, &results[i]);
@@ -345,7 +349,8 @@ CHECK_HELPER void arm(struct link *link, NDK_CQ *cq)
 {
 	KIRQL old;
 	KeAcquireSpinLock(&link->cq_lock, &old);
-	cq->Dispatch->NdkArmCq(cq, NDK_CQ_NOTIFY_ANY);
+	if (!link->closing)
+		cq->Dispatch->NdkArmCq(cq, NDK_CQ_NOTIFY_ANY);
 	KeReleaseSpinLock(&link->cq_lock, old);
 }
 
@@ -451,50 +456,4 @@ CHECK_HELPER NTSTATUS link_open(struct link *link, NET_IFINDEX index, BOOLEAN fa
 	if (NT_SUCCESS(status))
 		status = make_region(link, fast);
 	return NT_SUCCESS(status) ? make_queues(link) : status;
-}
-
-CHECK_HELPER NTSTATUS link_start(struct link *link)
-{
-	NTSTATUS status = STATUS_SUCCESS;
-	for (ULONG i = 0; i < SLOTS && NT_SUCCESS(status); i++)
-		status = post_receive(link, i);
-	arm(link, link->receive_cq);
-	arm(link, link->send_cq);
-	return status;
-}
-
-/* DEF-115, DEF-116: flush, close the connector, wait for every request, then close the rest. */
-CHECK_HELPER void link_close(struct link *link)
-{
-	struct wait wait;
-	link_break(link);
-	if (link->qp)
-		link->qp->Dispatch->NdkFlush(link->qp);
-	CLOSE(link->connector, NdkCloseConnector);
-	for (ULONG i = 0; link->posted && i < 5000; i++) {
-		drain_receives(link);
-		drain_initiator(link);
-		check_sleep(1);
-	}
-	if (link->posted) {
-		DbgPrint("FAIL %s: %d requests never came back\n", link->name, link->posted);
-		return; /* a close would wait for ever: the report at unload tells more */
-	}
-	CLOSE(link->qp, NdkCloseQp);
-	CLOSE(link->receive_cq, NdkCloseCq);
-	CLOSE(link->send_cq, NdkCloseCq);
-	if (link->registered)
-		/* a failure: the close of the region ends its registration */
-		wait_end(&wait,
-			 link->mr->Dispatch->NdkDeregisterMr(link->mr, on_request,
-							     wait_begin(&wait)),
-			 NULL);
-	CLOSE(link->mr, NdkCloseMr);
-	CLOSE(link->pd, NdkClosePd);
-	if (!link->adapter)
-		return;
-	memory_free(link, &link->messages);
-	memory_free(link, &link->data);
-	ndk.WskCloseNdkAdapter(npi.Client, link->adapter);
-	link->adapter = NULL;
 }
