@@ -64,6 +64,12 @@ static void explain_address(uint64_t address, char *text, size_t size)
 		} else {
 			rtl_print(text, size, " (section %s of %s)", section->name, image->name);
 		}
+	} else if (address < SYSTEM_RANGE && mm_user_current()) {
+		rtl_print(text, size, " (a user address; %s)",
+			  ke_in_nmi() || ke_irql() >= DISPATCH_LEVEL
+				  ? "only locked pages are there at this IRQL"
+			  : mm_user_accessible(address, false) ? "the program may only read it"
+							       : "the program has nothing there");
 	} else {
 		char pool[100];
 		ex_pool_describe((const void *)address, pool, sizeof pool);
