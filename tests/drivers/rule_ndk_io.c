@@ -75,9 +75,10 @@ static __attribute__((unused)) void kept(struct io *io)
 	NDK_CQ *cq = io->x.e.cq;
 	PVOID thread = check_thread(receive_again, io);
 	ULONG posted = 0;
-	while (!stop)
+	do /* the other thread may be done before this one comes here */
 		posted += io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my),
 				   NDK_OP_FLAG_SILENT_SUCCESS, NULL) == STATUS_SUCCESS;
+	while (!stop);
 	check_join(thread);
 	CHECK(posted, "NDK-99 NDK-100 both queues at once, and flushes");
 	NDK_RESULT r;
