@@ -1,43 +1,50 @@
 # SPDX-License-Identifier: MIT
-# Runs in the guest of ./x check-vm (busybox's sh), one function a test: "t_NAME" prints what it sees and fails by its status.
-# Usage: run TEST ...; a test that takes longer than its limit (seconds) fails.
-export LD_LIBRARY_PATH=/tests HOME=/tmp
+# Runs in the guest of ./x check-vm (busybox's sh). Each line of /tests/list is a test: the name of a function t_NAME, which fails by its
+# status, or a case of tests/drivers/cases.txt: "NAME|IMAGES|OPTIONS|ACTIONS|EXPECTED".
+export HOME=/tmp
 address=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^ketch.address=//p')
 me=10.9.0.$address
-ketch() { timeout 60 /tests/ketch "$@"; }
+ketch() { timeout 90 /tests/ketch run -p 2 --timeout=60 "$@"; }
+verbs() { ketch --adapter=verbs:rxe0 "$@"; }
+wire() { ketch --adapter=verbs:rxe1 --adapter=verbs:rxe2 "$@"; } # as the two of loopback
 
-# The environment itself: what a failure here says is not about Ketch.
-t_device() {
-	ibv_devinfo >devinfo
-	grep -q PORT_ACTIVE devinfo
-}
-t_rping() {
-	timeout 20 rping -s -a "$me" -C 2 &
+# ---- The guest itself: what fails here says nothing about Ketch ----
+
+t_device() { ibv_devinfo >devinfo && [ "$(grep -c PORT_ACTIVE devinfo)" = 3 ]; }
+
+# Server's address, client's own address.
+rping_pair() {
+	timeout 20 rping -s -a "$1" -C 2 &
 	sleep 0.5
-	timeout 20 rping -c -a "$me" -C 2 -v >pings && wait $! && [ "$(grep -c 'ping data' pings)" = 2 ]
+	timeout 20 rping -c -a "$1" -I "$2" -C 2 -v >pings && wait $! && [ "$(grep -c 'ping data' pings)" = 2 ]
 }
-t_devices() {
-	timeout 20 rping -s -a 192.0.2.2 -C 1 &
-	sleep 0.5
-	timeout 20 rping -c -a 192.0.2.2 -I 192.0.2.1 -C 1 && wait $! || return
-	timeout 20 rping -s -a fd00::1 -C 1 &
-	sleep 0.5
-	timeout 20 rping -c -a fd00::1 -I fd00::2 -C 1 && wait $!
-}
+t_rping() { rping_pair "$me" "$me" && rping_pair 192.0.2.2 192.0.2.1 && rping_pair fd00::1 fd00::2; }
 t_baseline() { /tests/verbs_baseline rxe0; }
 
-t_ketch() { ketch run -p 2 /tests/hello.sys && ketch run -p 2 /tests/nmi_watch.sys nmi:all; }
+# ---- Ketch in the guest ----
+
+t_ketch() { ketch /tests/hello.sys && ketch /tests/nmi_watch.sys nmi:all; }
+t_no_device() {
+	ketch --adapter=verbs:rxe9 /tests/hello.sys >out 2>&1
+	[ $? = 2 ] && grep -q 'no RDMA device is called rxe9' out
+}
 
 # ---- NDK on verbs ----
-verbs() { ketch run -p 2 --timeout=40 --adapter=verbs:rxe0 "$@"; }
 
 t_speed() { verbs /tests/ndk_speed.sys; }
+t_dereg() {
+	wire /tests/ndk_dereg.sys >out 2>&1
+	status=$?
+	cat out
+	[ $status = 0 ] && grep -q 'changed after completion: 0$' out
+}
+t_pingpong() { wire --timeout=85 /tests/ndk_pingpong.sys; }
 
 # rdma-core's rping and our driver, both ways.
 t_rping_client() {
-	verbs /tests/rping_server.sys >server &
+	verbs /tests/rping_server.sys >server 2>&1 &
 	n=0
-	until grep -q listening server || [ $((n += 1)) = 100 ]; do sleep 0.1; done
+	until grep -q listening server || [ $((n += 1)) = 200 ]; do sleep 0.1; done
 	timeout 20 rping -c -a "$me" -C 3 -v >pings
 	status=$?
 	wait $!
@@ -46,7 +53,7 @@ t_rping_client() {
 	[ $status = 0 ] && [ $server = 0 ] && [ "$(grep -c 'ping data' pings)" = 3 ]
 }
 t_rping_server() {
-	timeout 30 rping -s -a "$me" -C 3 -v >pings &
+	timeout 40 rping -s -a "$me" -C 3 -v >pings &
 	sleep 0.5
 	verbs /tests/rping_client.sys
 	status=$?
@@ -54,16 +61,44 @@ t_rping_server() {
 	[ $status = 0 ] && [ "$(grep -c 'ping data' pings)" = 3 ]
 }
 
-passed=0 failed=0
-for name; do
-	if "t_$name" >"/tmp/$name.log" 2>&1; then
-		passed=$((passed + 1))
-		echo "PASS $name"
-		grep -hE '^[a-z_0-9]*: .* ns$' "/tmp/$name.log"
+# ---- A case of tests/drivers/cases.txt, judged as tests/drivers/run.sh does ----
+
+run_case() { # IMAGES OPTIONS ACTIONS EXPECTED
+	want=${4%% *} text=
+	[ "$4" = "$want" ] || text=${4#* }
+	# shellcheck disable=SC2086
+	wire $2 $1 $3 >out 2>&1
+	status=$?
+	cat out
+	if [ $status != "${want:-0}" ]; then
+		echo "exit status $status instead of ${want:-0}"
+	elif grep -q '^FAIL ' out; then
+		echo 'it printed FAIL'
+	elif [ -n "$text" ] && ! grep -Eq -- "$text" out; then
+		echo "it did not print '$text'"
+	elif [ -z "$text" ] && [ "${want:-0}" = 0 ] && [ "${2#*--expect}" = "$2" ] && ! grep -q '^PASS ' out; then
+		echo 'it printed no PASS'
 	else
-		echo "FAIL $name: status $?; its output:"
-		tail -n 60 "/tmp/$name.log" | sed 's/^/  | /'
-		failed=$((failed + 1))
+		return 0
 	fi
-done
-[ $failed = 0 ]
+	return 1
+}
+
+failed=0
+while IFS='|' read -r name images options actions expected <&3; do
+	if [ -n "$images" ]; then
+		run_case "$images" "$options" "$actions" "$expected" >/tmp/log 2>&1
+	else
+		"t_$name" >/tmp/log 2>&1
+	fi
+	status=$?
+	if [ $status = 0 ]; then
+		echo "PASS $name"
+		grep -hE '^[a-z_0-9]*: .* ns$' /tmp/log
+	else
+		echo "FAIL $name: status $status; the end of its output:"
+		tail -n 40 /tmp/log | sed 's/^/  | /'
+		failed=1
+	fi
+done 3</tests/list
+exit $failed

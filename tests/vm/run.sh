@@ -1,47 +1,83 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./x check-vm: NDK on the `verbs` provider in a QEMU guest with Debian's kernel and soft-RoCE; no root, no KVM.
-# Usage: run.sh [TEST ...]   tests are the functions t_* of guest.sh; all of them unless named.
+# Usage: run.sh [PATTERN ...]   of names: functions t_* of guest.sh, and the NDK cases of tests/drivers/cases.txt; all of them unless given.
 # Prints PASS and FAIL lines and, last, "N passed, N failed". What the guest needs is kept in build/vm; one guest runs at a time.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 2
 vm=build/vm
 mkdir -p $vm/files
-exec 9>$vm/lock
-flock -w 600 9 || { echo "FAIL guest: another one is running (build/vm/lock)"; echo '0 passed, 1 failed'; exit 1; }
-
-all=(device rping devices baseline ketch speed rping_client rping_server)
-tests=("$@")
-[ $# != 0 ] || tests=("${all[@]}")
-files=(build/ketch=/tests/ketch tests/vm/guest.sh=/tests/run)
 fail() { echo "FAIL $*"; echo '0 passed, 1 failed'; exit 1; }
+exec 9>$vm/lock
+flock -w 900 9 || fail 'guest: another one is running (build/vm/lock)'
 
-tools/vm/kernel $vm/kernel || fail 'kernel: see above'
-program() { # a host program for the guest: NAME SOURCE LIBRARY...
+tests=(device rping baseline ketch no_device speed rping_client rping_server dereg pingpong)
+patterns=("$@")
+files=(build/ketch=/tests/ketch tests/vm/guest.sh=/tests/run)
+: >$vm/list
+
+wanted() {
+	local pattern
+	[ ${#patterns[@]} != 0 ] || return 0
+	for pattern in "${patterns[@]}"; do
+		# shellcheck disable=SC2254
+		case $1 in $pattern) return 0 ;; esac
+	done
+	return 1
+}
+trim() { local t=$1; t=${t#"${t%%[![:space:]]*}"}; printf '%s' "${t%"${t##*[![:space:]]}"}"; }
+program() { # a program of the host for the guest: NAME SOURCE LIBRARY...
 	local out=$vm/files/$1
 	[ "$out" -nt "$2" ] || cc -O2 -Wall -Wextra -Wshadow -o "$out" "$2" "${@:3}" || fail "$1: does not compile"
 	files+=("$out=/tests/$1")
 }
 driver() { # a driver for the guest: NAME.sys SOURCE OPTION...
-	local name=$1
-	build/ketch cc -o "$vm/files/$name" "${@:3}" "$2" || fail "$name: does not compile"
-	files+=("$vm/files/$name=/tests/$name")
+	build/ketch cc -o "$vm/files/$1" "${@:3}" "$2" >$vm/cc.log 2>&1 || { cat $vm/cc.log; fail "$1: does not compile"; }
+	files+=("$vm/files/$1=/tests/$1")
 }
+
+# An NDK case whose adapters are the default ones runs on verbs as it is; what needs more than the guest has does not.
+add_case() { # NAME DRIVERS OPTIONS ACTIONS EXPECTED
+	local image words key
+	case "$2$3$4" in *+* | *--adapter* | *@*) return ;; esac
+	read -ra words <<<"$2"
+	key=${2//[^A-Za-z0-9_]/.}
+	image=$key/${words[0]%.c}.sys # rules name the image
+	if [[ " ${files[*]} " != *"=/tests/$image "* ]]; then
+		mkdir -p "$vm/files/$key"
+		driver "$image" "tests/drivers/${words[0]}" "${words[@]:1}"
+	fi
+	echo "$1|/tests/$image|$3|$4|$5" >>$vm/list
+}
+
+tools/vm/kernel $vm/kernel || fail 'kernel: see above'
 program verbs_baseline tests/vm/verbs_baseline.c -libverbs
 driver hello.sys examples/hello.c
 driver nmi_watch.sys examples/nmi_watch.c
 driver ndk_speed.sys tests/vm/ndk_speed.c
 driver rping_server.sys tests/vm/ndk_rping.c -DCASE=0
 driver rping_client.sys tests/vm/ndk_rping.c -DCASE=1
+driver ndk_dereg.sys examples/ndk_dereg.c
+driver ndk_pingpong.sys examples/ndk_pingpong.c
+for name in "${tests[@]}"; do
+	if wanted "$name"; then echo "$name" >>$vm/list; fi
+done
+while IFS='|' read -r name drivers options actions expected; do
+	name=$(trim "$name")
+	[[ $name == ndk-* ]] && wanted "$name" || continue
+	add_case "$name" "$(trim "$drivers")" "$(trim "$options")" "$(trim "$actions")" "$(trim "$expected")"
+done <tests/drivers/cases.txt
+[ -s $vm/list ] || fail "no test has a name like ${patterns[*]}"
+files+=($vm/list=/tests/list)
 tools/vm/image $vm/guest.cpio $vm/kernel "${files[@]}" || fail 'image: see above'
 
 log=$vm/guest.log
-list=${tests[*]}
-tools/vm/boot $vm/kernel $vm/guest.cpio $((60 + 30 * ${#tests[@]})) 1 "${list// /,}" | tee $log
+count=$(wc -l <$vm/list)
+tools/vm/boot $vm/kernel $vm/guest.cpio $((120 + 20 * count)) 1 | tee $log
 passed=$(grep -c '^PASS ' $log)
 failed=$(grep -c '^FAIL ' $log)
-for name in "${tests[@]}"; do
+while IFS='|' read -r name _; do
 	grep -qE "^(PASS|FAIL) $name(:|\$)" $log || { echo "FAIL $name: did not run"; failed=$((failed + 1)); }
-done
+done <$vm/list
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -73,6 +73,26 @@ void verbs_connection_destroy(void *object)
 #define CONNECTION(job, member)                                                                    \
 	((struct verbs_connection *)((char *)(job)-offsetof(struct verbs_connection, member)))
 
+/* On a baton: the core lets the QP go, and so do we. One that was about to be connected is no use
+ * any more. */
+static void let_go(struct verbs_connection *c)
+{
+	struct verbs_qp *qp = c->qp;
+	if (!qp)
+		return;
+	if (qp->connection == c)
+		qp->connection = NULL;
+	if (atomic_load(&c->flags) & CONNECTION_ACCEPTING)
+		verbs_qp_flush(qp);
+	c->qp = NULL;
+}
+
+void verbs_connection_failed(struct verbs_connection *c, int status, const struct ndk_offer *offer)
+{
+	let_go(c);
+	ndk_connector_failed(c->object, status, offer);
+}
+
 static void submit(struct verbs_connection *c, struct verbs_job *job,
 		   void (*run)(struct verbs_job *), void (*done)(struct verbs_job *))
 {
@@ -89,7 +109,7 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-struct rdma_conn_param verbs_parameters(const struct verbs_connection *c)
+struct rdma_conn_param verbs_parameters(const struct verbs_connection *c, const struct verbs_qp *qp)
 {
 	const struct ndk_offer *offer = &c->parameters.offer;
 	const struct ndk_limits *limits = &c->device->core->limits;
@@ -102,15 +122,15 @@ struct rdma_conn_param verbs_parameters(const struct verbs_connection *c)
 		.flow_control = 1,
 		.retry_count = 7,
 		.rnr_retry_count = 7,
-		.srq = c->qp->srq != NULL,
-		.qp_num = c->qp->qp->qp_num,
+		.srq = qp->srq != NULL,
+		.qp_num = qp->qp->qp_num,
 	};
 }
 
-int verbs_qp_move(struct verbs_connection *c, enum ibv_qp_state state)
+int verbs_qp_move(struct verbs_connection *c, struct verbs_qp *qp, enum ibv_qp_state state)
 {
 	struct ibv_qp_attr attributes = {.qp_state = state};
-	struct rdma_conn_param own = verbs_parameters(c);
+	struct rdma_conn_param own = verbs_parameters(c, qp);
 	int mask;
 	if (verbs.rdma_init_qp_attr(c->id, &attributes, &mask))
 		return errno;
@@ -124,7 +144,7 @@ int verbs_qp_move(struct verbs_connection *c, enum ibv_qp_state state)
 			(uint8_t)smaller(own.initiator_depth, c->peer.inbound_reads);
 	if (mask & IBV_QP_RNR_RETRY)
 		attributes.rnr_retry = 7;
-	return verbs.ibv_modify_qp(c->qp->qp, &attributes, mask);
+	return verbs.ibv_modify_qp(qp->qp, &attributes, mask);
 }
 
 static void connect_run(struct verbs_job *job)
@@ -147,7 +167,7 @@ static void connect_done(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, start);
 	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
-		ndk_connector_failed(c->object, job->status, NULL);
+		verbs_connection_failed(c, job->status, NULL);
 	verbs_connection_put(c);
 }
 
@@ -165,9 +185,10 @@ static int connect_to(struct ndk_connector *connector,
 static void complete_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
-	int error = verbs_qp_move(c, IBV_QPS_RTR);
+	struct verbs_qp *qp = c->qp;
+	int error = qp ? verbs_qp_move(c, qp, IBV_QPS_RTR) : ENOTCONN;
 	if (!error)
-		error = verbs_qp_move(c, IBV_QPS_RTS);
+		error = verbs_qp_move(c, qp, IBV_QPS_RTS);
 	if (!error && verbs.rdma_establish(c->id))
 		error = errno;
 	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
@@ -181,7 +202,7 @@ static void complete_done(struct verbs_job *job)
 	else if (job->status == NDK_SUCCESS)
 		verbs_connection_alive(c);
 	else
-		ndk_connector_failed(c->object, job->status, NULL);
+		verbs_connection_failed(c, job->status, NULL);
 	verbs_connection_put(c);
 }
 
@@ -204,21 +225,28 @@ void verbs_connection_alive(struct verbs_connection *c)
 
 /* ---- Passive side ---- */
 
-static void accept_run(struct verbs_job *job)
+static int accept_qp(struct verbs_connection *c, struct verbs_qp *qp)
 {
-	struct verbs_connection *c = CONNECTION(job, establish);
-	int error = verbs_qp_move(c, IBV_QPS_INIT);
+	int error = verbs_qp_move(c, qp, IBV_QPS_INIT);
 	if (!error)
-		error = verbs_qp_move(c, IBV_QPS_RTR);
+		error = verbs_qp_move(c, qp, IBV_QPS_RTR);
 	if (!error)
-		error = verbs_qp_move(c, IBV_QPS_RTS);
-	struct rdma_conn_param parameters = verbs_parameters(c);
+		error = verbs_qp_move(c, qp, IBV_QPS_RTS);
+	struct rdma_conn_param parameters = verbs_parameters(c, qp);
 	parameters.responder_resources =
 		(uint8_t)smaller(parameters.responder_resources, c->peer.outbound_reads);
 	parameters.initiator_depth =
 		(uint8_t)smaller(parameters.initiator_depth, c->peer.inbound_reads);
 	if (!error && verbs.rdma_accept(c->id, &parameters))
 		error = errno;
+	return error;
+}
+
+static void accept_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, establish);
+	struct verbs_qp *qp = c->qp;
+	int error = qp ? accept_qp(c, qp) : ENOTCONN;
 	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
 }
 
@@ -226,7 +254,7 @@ static void accept_done(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
 	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
-		ndk_connector_failed(c->object, job->status, NULL);
+		verbs_connection_failed(c, job->status, NULL);
 	verbs_connection_put(c);
 }
 
@@ -242,7 +270,10 @@ static int accept_it(struct ndk_connector *connector, struct ndk_qp *qp,
 	return NDK_PENDING;
 }
 
-static void put_done(struct verbs_job *job);
+static void put_done(struct verbs_job *job)
+{
+	verbs_connection_put(CONNECTION(job, reject));
+}
 
 static void reject_run(struct verbs_job *job)
 {
@@ -255,15 +286,11 @@ static void reject_run(struct verbs_job *job)
 	verbs_finish(job, NDK_SUCCESS);
 }
 
-static void put_done(struct verbs_job *job)
-{
-	verbs_connection_put(CONNECTION(job, reject));
-}
-
 static int reject(struct ndk_connector *connector, const struct ndk_offer *offer)
 {
 	struct verbs_connection *c = connection_of(connector);
 	c->parameters.offer = *offer;
+	let_go(c);
 	submit(c, &c->reject, reject_run, put_done);
 	return NDK_SUCCESS;
 }
@@ -345,9 +372,11 @@ void verbs_connection_broken(struct verbs_connection *c)
 		submit(c, &c->broke, broke_run, broke_done);
 }
 
+/* A QP that was never about to be connected can still be. */
 static void end_drain(struct verbs_job *job)
 {
-	drain(job, CONNECTION(job, end)->qp);
+	struct verbs_connection *c = CONNECTION(job, end);
+	drain(job, atomic_load(&c->flags) & CONNECTION_ACCEPTING ? c->qp : NULL);
 }
 
 static void end_run(struct verbs_job *job)

@@ -18,6 +18,8 @@ enum {
 
 /*
  * One connector's side of rdma_cm. Kept by the connector and by each job that is under way.
+ * qp   set on a baton, 0 again when the core lets the QP go; jobs take a copy: what they use lives
+ *      until the control thread destroys it.
  * id   control thread and, until it is connected, event thread, in turns: an operation starts what
  *      ends with an event, and the next one comes after that.
  */
@@ -65,6 +67,11 @@ int verbs_listen_end(struct ndk_listener *listener);
 void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to);
 void verbs_address_out(const struct sockaddr *from, struct ndk_address *to);
 /* Device threads: move the QP on as rdma_cm says; 0 or an errno. */
-int verbs_qp_move(struct verbs_connection *connection, enum ibv_qp_state state);
-struct rdma_conn_param verbs_parameters(const struct verbs_connection *connection);
+int verbs_qp_move(struct verbs_connection *connection, struct verbs_qp *qp,
+		  enum ibv_qp_state state);
+struct rdma_conn_param verbs_parameters(const struct verbs_connection *connection,
+					const struct verbs_qp *qp);
+/* In verbs_service: what is pending fails, and the core lets the QP go. */
+void verbs_connection_failed(struct verbs_connection *connection, int status,
+			     const struct ndk_offer *offer);
 bool verbs_events_start(struct verbs_device *device);

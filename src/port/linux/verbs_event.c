@@ -102,8 +102,9 @@ static void tell(struct verbs_job *job)
 		break;
 	default:
 		if (!closed && c->object)
-			ndk_connector_failed(c->object, status_of(e),
-					     e->type == RDMA_CM_EVENT_REJECTED ? &e->offer : NULL);
+			verbs_connection_failed(c, status_of(e),
+						e->type == RDMA_CM_EVENT_REJECTED ? &e->offer
+										  : NULL);
 		break;
 	}
 	verbs_connection_put(c);
@@ -173,11 +174,12 @@ static int address_resolved(struct verbs_connection *c, struct rdma_cm_event *ev
 
 static int route_resolved(struct verbs_connection *c, struct rdma_cm_event *event)
 {
-	int error = verbs_qp_move(c, IBV_QPS_INIT);
-	struct rdma_conn_param parameters = verbs_parameters(c);
-	if (!error && verbs.rdma_connect(event->id, &parameters))
-		error = errno;
-	return error;
+	struct verbs_qp *qp = c->qp;
+	int error = qp ? verbs_qp_move(c, qp, IBV_QPS_INIT) : ENOTCONN;
+	if (error)
+		return error;
+	struct rdma_conn_param parameters = verbs_parameters(c, qp);
+	return verbs.rdma_connect(event->id, &parameters) ? errno : 0;
 }
 
 static bool handle(struct verbs_device *device, struct rdma_cm_event *event)

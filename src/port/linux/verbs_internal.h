@@ -67,7 +67,7 @@ void verbs_pool_put(struct verbs_pool *pool, void *item);
 
 #define VERBS_SGES        16
 #define VERBS_DEPTH       16384u
-#define VERBS_CALLER_DATA 55u  /* what rdma_cm leaves of a REQ, less one byte that it refuses */
+#define VERBS_CALLER_DATA 56u  /* what rdma_cm leaves of a REQ */
 #define VERBS_CALLEE_DATA 148u /* of a REJ */
 
 struct verbs_qp;
@@ -120,6 +120,7 @@ struct verbs_pd {
 	void *object;
 	struct verbs_device *device;
 	struct ibv_pd *pd;
+	struct ibv_mr *nothing; /* verbs_work.c, post_fault; data thread */
 };
 
 /* The private bytes of an MR or MW. */
@@ -163,7 +164,7 @@ struct verbs_node {
 	struct verbs_srq *srq;
 	struct ndk_work *work;
 	struct ndk_receive *receive;
-	int status;
+	int status, fault; /* fault: what its failure is to be called */
 	uint32_t provider_error, bytes, token;
 	uint32_t sge_count;
 	struct {
@@ -229,6 +230,8 @@ bool verbs_work_watch(struct verbs_device *device);
 /* Data thread: take what the device has completed; false: nothing. */
 bool verbs_poll(struct verbs_device *device);
 extern const struct ndk_data_operations verbs_data_operations;
+/* On a baton: all its requests come back. */
+void verbs_qp_flush(struct verbs_qp *qp);
 /* Data thread: put the QP into the error state, so that all its requests come back. */
 void verbs_qp_error(struct verbs_qp *qp);
 /* Data thread: run `job` (once more) when all requests have come back. */

@@ -4,15 +4,14 @@
  *
  * Contexts: operations on a baton; jobs on the control thread, which alone creates and destroys
  * ids; done() in verbs_service. No locks.
- *
- * Chosen: a local port of 0 is rdma_cm's choice (the host's range, not 49152-65535 as NDK-135 has
- * it).
  */
 #include <netinet/in.h>
 #include <string.h>
 #include "port/linux/verbs_connect.h"
 
-#define BACKLOG 64
+#define BACKLOG    64
+#define FIRST_PORT 49152
+#define PORTS      16384
 
 /* ---- Addresses ---- */
 
@@ -50,20 +49,47 @@ void verbs_address_out(const struct sockaddr *from, struct ndk_address *to)
 	}
 }
 
+/* Bind to a port of the dynamic range (NDK-135), from one to the next in turn. */
+static int bind_anywhere(struct rdma_cm_id *id, struct ndk_address address)
+{
+	static uint32_t next;
+	struct sockaddr_storage local;
+	if (!next)
+		next = (uint32_t)getpid() * 2654435761u >> 8;
+	for (uint32_t i = 0; i < PORTS; i++) {
+		address.port = (uint16_t)(FIRST_PORT + next++ % PORTS);
+		verbs_address_in(&address, &local);
+		if (!verbs.rdma_bind_addr(id, (struct sockaddr *)&local))
+			return 0;
+		if (errno != EADDRINUSE)
+			return errno;
+	}
+	return EMFILE;
+}
+
+static int bind_to(struct rdma_cm_id *id, const struct ndk_address *address)
+{
+	struct sockaddr_storage local;
+	if (!address->port)
+		return bind_anywhere(id, *address);
+	verbs_address_in(address, &local);
+	return verbs.rdma_bind_addr(id, (struct sockaddr *)&local) ? errno : 0;
+}
+
 /* A new id, bound to `address`; `shared`: others may be bound to the same port. 0 or an errno. */
 int verbs_id_open(struct verbs_device *device, void *context, const struct ndk_address *address,
 		  bool shared, struct rdma_cm_id **out)
 {
-	struct sockaddr_storage local;
 	struct rdma_cm_id *id;
-	int one = 1;
+	int one = 1, error = 0;
 	if (verbs.rdma_create_id(device->events, &id, context, RDMA_PS_TCP))
 		return errno;
-	verbs_address_in(address, &local);
-	if ((shared && verbs.rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one,
-					     sizeof one)) ||
-	    verbs.rdma_bind_addr(id, (struct sockaddr *)&local)) {
-		int error = errno;
+	if (shared &&
+	    verbs.rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one, sizeof one))
+		error = errno;
+	if (!error)
+		error = bind_to(id, address);
+	if (error) {
 		verbs.rdma_destroy_id(id);
 		return error;
 	}

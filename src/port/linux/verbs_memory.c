@@ -86,6 +86,7 @@ int verbs_pd_create(void *object)
 
 static void pd_unmake(struct verbs_job *job)
 {
+	verbs_dereg(((struct verbs_pd *)job)->nothing);
 	verbs.ibv_dealloc_pd(((struct verbs_pd *)job)->pd);
 	verbs_finish(job, NDK_SUCCESS);
 }

@@ -186,7 +186,8 @@ static struct verbs_qp *qp_by_number(struct verbs_device *device, uint32_t numbe
 static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 {
 	struct verbs_node *node = (struct verbs_node *)wc->wr_id;
-	node->status = status_of(wc->status);
+	node->status = node->fault && wc->status != IBV_WC_WR_FLUSH_ERR ? node->fault
+									: status_of(wc->status);
 	node->provider_error = wc->status == IBV_WC_SUCCESS ? 0
 			       : wc->vendor_err             ? wc->vendor_err
 							    : (uint32_t)wc->status;

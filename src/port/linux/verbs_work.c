@@ -172,14 +172,18 @@ static void flush_done(struct verbs_job *job)
 	atomic_store(&qp->flush_submitted, false);
 }
 
-static void flush(struct ndk_qp *object)
+void verbs_qp_flush(struct verbs_qp *qp)
 {
-	struct verbs_qp *qp = ndk_private(object);
 	if (!qp->qp || atomic_exchange(&qp->flush_submitted, true))
 		return;
 	qp->flush.run = flush_run;
 	qp->flush.done = flush_done;
 	verbs_submit(&verbs_data, &qp->flush);
+}
+
+static void flush(struct ndk_qp *object)
+{
+	verbs_qp_flush(ndk_private(object));
 }
 
 static void fail(struct ndk_qp *object)
@@ -335,6 +339,29 @@ static bool post_transfer(struct verbs_node *node, struct ibv_send_wr *wr)
 	return !error;
 }
 
+/*
+ * A request that may not touch its own memory breaks the connection (NDK-109a): so that the peer
+ * hears of it as of a bad access, one is posted in its place: to the key 0, which nobody has.
+ */
+static bool post_fault(struct verbs_node *node)
+{
+	static char bytes[64] __attribute__((aligned(64)));
+	struct verbs_pd *pd = node->qp->pd;
+	struct ibv_send_wr *bad;
+	if (!pd->nothing)
+		pd->nothing = verbs.ibv_reg_mr(pd->pd, bytes, sizeof bytes, 0);
+	if (!pd->nothing || node->qp->error)
+		return false;
+	struct ibv_sge sge = {.addr = (uint64_t)bytes, .length = 1, .lkey = pd->nothing->lkey};
+	struct ibv_send_wr wr = {.wr_id = (uint64_t)node,
+				 .sg_list = &sge,
+				 .num_sge = 1,
+				 .opcode = IBV_WR_RDMA_WRITE,
+				 .send_flags = IBV_SEND_SIGNALED};
+	node->fault = node->status;
+	return !ibv_post_send(node->qp->qp, &wr, &bad);
+}
+
 /* True: the device has the node. */
 static bool post_send(struct verbs_node *node)
 {
@@ -365,7 +392,7 @@ void verbs_node_post(struct verbs_job *job)
 		node->status = NDK_ACCESS_VIOLATION;
 	bool posted = false;
 	if (node->status != NDK_SUCCESS)
-		;
+		posted = node->kind == VERBS_SEND && post_fault(node);
 	else if (node->kind != VERBS_SEND)
 		posted = (node->status = post_receive(node)) == NDK_SUCCESS;
 	else if (node->qp->error && node->region)
