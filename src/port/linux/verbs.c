@@ -47,8 +47,9 @@ static int destroy(void *object, enum ndk_type type)
 		return verbs_qp_destroy(object);
 	case NDK_TYPE_SRQ:
 		return verbs_srq_destroy(object);
+	case NDK_TYPE_LISTENER:
 	case NDK_TYPE_ENDPOINT:
-		return verbs_endpoint_destroy(object);
+		return verbs_address_destroy(object);
 	case NDK_TYPE_CONNECTOR:
 		verbs_connection_destroy(object);
 		return NDK_SUCCESS;

@@ -43,7 +43,7 @@ struct verbs_connector {
 
 /* The private bytes of a listener or a shared endpoint. */
 struct verbs_listener {
-	struct verbs_job start, end;
+	struct verbs_job start, end, last;
 	void *object;
 	struct verbs_device *device;
 	struct rdma_cm_id *id; /* control thread */

@@ -250,6 +250,6 @@ void verbs_connection_broken(struct verbs_connection *connection);
 extern const struct ndk_connection_operations verbs_connection_operations;
 bool verbs_connections_start(struct verbs_device *device);
 int verbs_endpoint_create(void *object, const struct ndk_endpoint_parameters *parameters);
-int verbs_endpoint_destroy(void *object);
+int verbs_address_destroy(void *object); /* of a listener or shared endpoint */
 int verbs_connection_create(void *object);
 void verbs_connection_destroy(void *object);

@@ -125,11 +125,25 @@ static void listen_done(struct verbs_job *job)
 	ndk_listener_bound(l->object, job->status, &l->address);
 }
 
-static void listener_close(struct verbs_job *job)
+#define LISTENER(job, member)                                                                      \
+	((struct verbs_listener *)((char *)(job)-offsetof(struct verbs_listener, member)))
+
+/* Nobody is listened to any more; but the address stays in use while there are connectors that came
+ * by it, whose ids do not hold it (NDK-144): an id that only has the address does. */
+static void listen_stop(struct verbs_job *job)
 {
-	verbs_id_close(
-		&((struct verbs_listener *)((char *)job - offsetof(struct verbs_listener, end)))
-			 ->id);
+	struct verbs_listener *l = LISTENER(job, end);
+	bool listened = l->id;
+	verbs_id_close(&l->id);
+	if (listened)
+		verbs_id_open(l->device, l, &l->address, false, &l->id);
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+/* The last connector is closed. */
+static void let_address_go(struct verbs_job *job)
+{
+	verbs_id_close(&LISTENER(job, last)->id);
 	verbs_finish(job, NDK_SUCCESS);
 }
 
@@ -148,9 +162,7 @@ int verbs_listen(struct ndk_listener *listener, struct ndk_address *local)
 
 static void listen_ended(struct verbs_job *job)
 {
-	ndk_listener_ended(
-		((struct verbs_listener *)((char *)job - offsetof(struct verbs_listener, end)))
-			->object);
+	ndk_listener_ended(LISTENER(job, end)->object);
 }
 
 int verbs_listen_end(struct ndk_listener *listener)
@@ -158,7 +170,7 @@ int verbs_listen_end(struct ndk_listener *listener)
 	struct verbs_listener *l = ndk_private(listener);
 	if (!l->started)
 		return NDK_SUCCESS;
-	l->end.run = listener_close;
+	l->end.run = listen_stop;
 	l->end.done = listen_ended;
 	verbs_submit(&verbs_control, &l->end);
 	return NDK_PENDING;
@@ -194,20 +206,18 @@ int verbs_endpoint_create(void *object, const struct ndk_endpoint_parameters *pa
 	return NDK_PENDING;
 }
 
-static void endpoint_ended(struct verbs_job *job)
+static void address_gone(struct verbs_job *job)
 {
-	ndk_destroyed(
-		((struct verbs_listener *)((char *)job - offsetof(struct verbs_listener, end)))
-			->object);
+	ndk_destroyed(LISTENER(job, last)->object);
 }
 
-int verbs_endpoint_destroy(void *object)
+int verbs_address_destroy(void *object)
 {
 	struct verbs_listener *l = ndk_private(object);
 	if (!l->started)
 		return NDK_SUCCESS;
-	l->end.run = listener_close;
-	l->end.done = endpoint_ended;
-	verbs_submit(&verbs_control, &l->end);
+	l->last.run = let_address_go;
+	l->last.done = address_gone;
+	verbs_submit(&verbs_control, &l->last);
 	return NDK_PENDING;
 }

@@ -139,7 +139,7 @@ static void invalidated(struct verbs_qp *qp, struct verbs_node *node)
 
 /* ---- Completions ---- */
 
-static int status_of(enum ibv_wc_status status)
+static int status_of(enum verbs_kind kind, enum ibv_wc_status status)
 {
 	switch (status) {
 	case IBV_WC_SUCCESS:
@@ -153,8 +153,10 @@ static int status_of(enum ibv_wc_status status)
 	case IBV_WC_REM_ACCESS_ERR:
 	case IBV_WC_MW_BIND_ERR:
 		return NDK_ACCESS_VIOLATION;
-	case IBV_WC_REM_INV_REQ_ERR:
-	case IBV_WC_REM_OP_ERR:
+	case IBV_WC_REM_INV_REQ_ERR: /* a message that the receive is too small for, at both ends */
+		return kind == VERBS_SEND ? NDK_REMOTE_RESOURCES : NDK_BUFFER_OVERFLOW;
+	case IBV_WC_REM_OP_ERR: /* the receive is at fault otherwise */
+		return NDK_REMOTE_RESOURCES;
 	case IBV_WC_REM_ABORT_ERR:
 	case IBV_WC_RESP_TIMEOUT_ERR:
 		return NDK_CONNECTION_ABORTED;
@@ -186,8 +188,9 @@ static struct verbs_qp *qp_by_number(struct verbs_device *device, uint32_t numbe
 static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 {
 	struct verbs_node *node = (struct verbs_node *)wc->wr_id;
-	node->status = node->fault && wc->status != IBV_WC_WR_FLUSH_ERR ? node->fault
-									: status_of(wc->status);
+	node->status = node->fault && wc->status != IBV_WC_WR_FLUSH_ERR
+			       ? node->fault
+			       : status_of(node->kind, wc->status);
 	node->provider_error = wc->status == IBV_WC_SUCCESS ? 0
 			       : wc->vendor_err             ? wc->vendor_err
 							    : (uint32_t)wc->status;
