@@ -132,7 +132,7 @@ NTSTATUS ndk_change_fast_register(NDK_MR *handle, ULONG count, CONST NDK_LOGICAL
 	status = ndk_mr_step(&mr->state, NDK_MR_FAST_REGISTER);
 	if (NT_SUCCESS(status)) {
 		uint32_t token = atomic_load_explicit(&mr->remote_token, memory_order_relaxed);
-		if (ndk_strict_tokens || ndk_device_tokens(&mr->object))
+		if (ndk_strict_tokens)
 			token = ndk_token_turn(token);
 		change->memory.remote_token = token;
 		atomic_store_explicit(&mr->remote_token, token, memory_order_relaxed);

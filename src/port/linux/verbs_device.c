@@ -207,7 +207,7 @@ static void fill_limits(struct verbs_device *v, const struct ibv_port_attr *port
 		.inbound_reads = at_most((uint64_t)a->max_qp_rd_atom, 128),
 		.outbound_reads = at_most((uint64_t)a->max_qp_init_rd_atom, 128),
 		.receive_depth = at_most((uint64_t)a->max_qp_wr, VERBS_DEPTH),
-		.initiator_depth = at_most((uint64_t)a->max_qp_wr, VERBS_DEPTH),
+		.initiator_depth = at_most((uint64_t)a->max_qp_wr / VERBS_PER_ENTRY, VERBS_DEPTH),
 		.srq_depth = at_most((uint64_t)a->max_srq_wr, VERBS_DEPTH),
 		.cq_depth = at_most((uint64_t)a->max_cqe, 1u << 20),
 		.large_request = LARGE_REQUEST,

@@ -152,6 +152,10 @@ void verbs_dereg(struct ibv_mr *mr); /* 0 is allowed; does not return when the d
 
 enum verbs_kind { VERBS_SEND, VERBS_RECEIVE, VERBS_SRQ_RECEIVE };
 
+/* Work requests of the device that one of ours needs on top; it fails with them. wr_id of such. */
+#define VERBS_EXTRA     1
+#define VERBS_PER_ENTRY 3
+
 /* One request that a QP or SRQ holds. */
 struct verbs_node {
 	struct verbs_job job;

@@ -188,6 +188,8 @@ static struct verbs_qp *qp_by_number(struct verbs_device *device, uint32_t numbe
 static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 {
 	struct verbs_node *node = (struct verbs_node *)wc->wr_id;
+	if (wc->wr_id == VERBS_EXTRA)
+		return; /* flushed or failed: so is what it was for */
 	node->status = node->fault && wc->status != IBV_WC_WR_FLUSH_ERR
 			       ? node->fault
 			       : status_of(node->kind, wc->status);

@@ -41,7 +41,8 @@ static bool reserve(struct verbs_device *device, uint32_t entries)
 
 static uint32_t entries_of(const struct verbs_qp *qp)
 {
-	return qp->parameters.initiator_depth + (qp->srq ? 0 : qp->parameters.receive_depth);
+	return VERBS_PER_ENTRY * qp->parameters.initiator_depth +
+	       (qp->srq ? 0 : qp->parameters.receive_depth);
 }
 
 static int make(struct verbs_qp *qp)
@@ -53,7 +54,8 @@ static int make(struct verbs_qp *qp)
 		.send_cq = device->cq,
 		.recv_cq = device->cq,
 		.srq = qp->srq ? qp->srq->srq : NULL,
-		.cap = {.max_send_wr = p->initiator_depth ? p->initiator_depth : 1,
+		.cap = {.max_send_wr =
+				VERBS_PER_ENTRY * (p->initiator_depth ? p->initiator_depth : 1),
 			.max_recv_wr = p->receive_depth ? p->receive_depth : 1,
 			.max_send_sge = p->initiator_sges ? p->initiator_sges : 1,
 			.max_recv_sge = p->receive_sges ? p->receive_sges : 1,

@@ -246,6 +246,30 @@ static int post_receive(struct verbs_node *node)
 				     : ibv_post_srq_recv(node->srq->srq, &wr, &bad));
 }
 
+/*
+ * A window takes another key with each bind, but a fast-register MR keeps its token (DEF-1). So
+ * when it already has the wanted key it is bound with another one first, without any rights, and
+ * invalidated.
+ */
+static bool change_key(struct verbs_node *node, const struct ibv_send_wr *wr)
+{
+	struct ibv_mw *mw = node->region->mw;
+	uint32_t other = (mw->rkey & ~0xffu) | ((mw->rkey + 1) & 0xff);
+	struct ibv_send_wr bind = *wr, invalidate = {.wr_id = VERBS_EXTRA,
+						     .opcode = IBV_WR_LOCAL_INV,
+						     .invalidate_rkey = other};
+	struct ibv_send_wr *bad;
+	bind.wr_id = VERBS_EXTRA;
+	bind.send_flags = 0;
+	bind.next = &invalidate;
+	bind.bind_mw.rkey = other;
+	bind.bind_mw.bind_info.mw_access_flags = 0;
+	if (ibv_post_send(node->qp->qp, &bind, &bad))
+		return false;
+	mw->rkey = other;
+	return true;
+}
+
 /* A fast registration or a bind. True: the device has the node; else it is done. */
 static bool post_bind(struct verbs_node *node, struct ibv_send_wr *wr)
 {
@@ -276,7 +300,9 @@ static bool post_bind(struct verbs_node *node, struct ibv_send_wr *wr)
 		.length = node->length,
 		.mw_access_flags =
 			(unsigned)access & (IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE)};
-	if (!region->mw || region->bound || ibv_post_send(qp->qp, wr, &bad)) {
+	if (!region->mw || region->bound ||
+	    (region->mw->rkey == node->remote_token && !change_key(node, wr)) ||
+	    ibv_post_send(qp->qp, wr, &bad)) {
 		node->status = NDK_ACCESS_VIOLATION;
 		return false;
 	}
