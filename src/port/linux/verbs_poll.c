@@ -153,10 +153,11 @@ static int status_of(enum verbs_kind kind, enum ibv_wc_status status)
 	case IBV_WC_REM_ACCESS_ERR:
 	case IBV_WC_MW_BIND_ERR:
 		return NDK_ACCESS_VIOLATION;
-	case IBV_WC_REM_INV_REQ_ERR: /* a message that the receive is too small for, at both ends */
+	case IBV_WC_LOC_QP_OP_ERR: /* of a receive, soft-RoCE's word for too small */
+		return kind == VERBS_SEND ? NDK_INTERNAL_ERROR : NDK_BUFFER_OVERFLOW;
+	case IBV_WC_REM_INV_REQ_ERR: /* the receive is too small */
+	case IBV_WC_REM_OP_ERR:      /* or at fault otherwise */
 		return kind == VERBS_SEND ? NDK_REMOTE_RESOURCES : NDK_BUFFER_OVERFLOW;
-	case IBV_WC_REM_OP_ERR: /* the receive is at fault otherwise */
-		return NDK_REMOTE_RESOURCES;
 	case IBV_WC_REM_ABORT_ERR:
 	case IBV_WC_RESP_TIMEOUT_ERR:
 		return NDK_CONNECTION_ABORTED;
@@ -190,9 +191,10 @@ static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 	struct verbs_node *node = (struct verbs_node *)wc->wr_id;
 	if (wc->wr_id == VERBS_EXTRA)
 		return; /* flushed or failed: so is what it was for */
-	node->status = node->fault && wc->status != IBV_WC_WR_FLUSH_ERR
-			       ? node->fault
-			       : status_of(node->kind, wc->status);
+	node->status =
+		node->fault && wc->status != IBV_WC_WR_FLUSH_ERR && wc->status != IBV_WC_SUCCESS
+			? node->fault
+			: status_of(node->kind, wc->status);
 	node->provider_error = wc->status == IBV_WC_SUCCESS ? 0
 			       : wc->vendor_err             ? wc->vendor_err
 							    : (uint32_t)wc->status;

@@ -150,8 +150,13 @@ static int receive(struct ndk_qp *qp_object, struct ndk_srq *srq_object,
 		pd = node->srq->parameters.pd;
 	}
 	node->receive = receive;
-	if (!resolve(node, pd, receive->sge, receive->sge_count, NDK_RIGHT_LOCAL_WRITE))
-		node->status = NDK_ACCESS_VIOLATION;
+	if (!resolve(node, pd, receive->sge, receive->sge_count, NDK_RIGHT_LOCAL_WRITE)) {
+		/* It fails when a message comes for it: with the key of no region. */
+		static struct verbs_region none;
+		node->sge_count = 0;
+		add_sge(node, 0, receive->length, &none);
+		node->fault = NDK_ACCESS_VIOLATION;
+	}
 	node->job.run = verbs_node_post;
 	node->job.done = verbs_node_done;
 	verbs_submit(&verbs_data, &node->job);
