@@ -228,7 +228,7 @@ static void switched(PKPROCESS to)
 	running += (enter ? 1u : 0u) - (leave ? 1u : 0u);
 	view->space = enter;
 	view->wanted = false;
-	view->since_ns = port_time_ns();
+	view->since_ns = 0; /* it may be held at once */
 	if (enter) {
 		enter->running++;
 		if (owner != enter)
@@ -325,6 +325,9 @@ static void refresh(void)
 
 void mm_space_flush(struct mm_space *space)
 {
+	/* What another thread has brought in, and this one must have written back, it knows of. */
+	if (!__atomic_load_n(&space->frames, __ATOMIC_ACQUIRE))
+		return;
 	KIRQL old = user_lock();
 	if (owner == space)
 		disown();
