@@ -13,97 +13,16 @@
 
 /* ---- Addresses ---- */
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The number at *at, at most `limit`, of at most `digits` digits; *at goes behind it. */
-static bool number(const char **at, const char *end, int base, unsigned digits, uint64_t limit,
-		   uint64_t *value)
-{
-	const char *begin = *at;
-	*value = 0;
-	while (*at < end && digit(**at) >= 0 && digit(**at) < base) {
-		*value = *value * (unsigned)base + (unsigned)digit(*(*at)++);
-		if (*value > limit || (unsigned)(*at - begin) > digits)
-			return false;
-	}
-	return *at > begin;
-}
-
-static bool parse4(const char *at, const char *end, uint8_t *bytes)
-{
-	for (unsigned i = 0; i < 4; i++) {
-		uint64_t value;
-		if (i && (at == end || *at++ != '.'))
-			return false;
-		if (!number(&at, end, 10, 3, 255, &value))
-			return false;
-		bytes[i] = (uint8_t)value;
-	}
-	return at == end;
-}
-
-/* Words with one `::` at most, and perhaps an IPv4 address for the last two. */
-static bool parse6(const char *at, const char *end, uint8_t *bytes)
-{
-	unsigned count = 0, gap = 9; /* words read; the word that `::` stands before */
-	uint8_t read[16];
-	if (end - at >= 2 && at[0] == ':' && at[1] == ':') {
-		gap = 0;
-		at += 2;
-	}
-	while (at < end) {
-		const char *dot = at;
-		uint64_t value;
-		while (dot < end && *dot != ':' && *dot != '.')
-			dot++;
-		if (dot < end && *dot == '.') {
-			if (count > 6 || !parse4(at, end, &read[count * 2]))
-				return false;
-			count += 2;
-			at = end;
-			break;
-		}
-		if (count == 8 || !number(&at, end, 16, 4, 0xffff, &value))
-			return false;
-		read[count * 2] = (uint8_t)(value >> 8);
-		read[count * 2 + 1] = (uint8_t)value;
-		count++;
-		if (at == end)
-			break;
-		if (*at++ != ':' || at == end)
-			return false;
-		if (*at == ':') {
-			if (gap != 9)
-				return false;
-			gap = count;
-			at++;
-		}
-	}
-	if (gap == 9 ? count != 8 : count > 7)
-		return false;
-	unsigned head = gap == 9 ? 8 : gap, tail = count - (gap == 9 ? 8 : gap);
-	memset(bytes, 0, 16);
-	memcpy(bytes, read, head * 2);
-	memcpy(bytes + 16 - tail * 2, read + head * 2, tail * 2);
-	return true;
-}
-
 bool ndis_address_parse(const char *text, size_t length, SOCKADDR_INET *address)
 {
 	uint8_t bytes[16];
 	memset(address, 0, sizeof(*address));
-	if (parse4(text, text + length, bytes)) {
+	if (rtl_address4_read(text, text + length, bytes)) {
 		address->Ipv4.sin_family = AF_INET;
 		memcpy(&address->Ipv4.sin_addr, bytes, 4);
 		return true;
 	}
-	if (!parse6(text, text + length, bytes))
+	if (!rtl_address6_read(text, text + length, bytes))
 		return false;
 	address->Ipv6.sin6_family = AF_INET6;
 	memcpy(&address->Ipv6.sin6_addr, bytes, 16);
@@ -139,7 +58,7 @@ static const char *take_address(struct ndis_interface *interface, const char *at
 	prefix = address.si_family == AF_INET ? 24 : 64;
 	if (slash < end) {
 		slash++;
-		if (!number(&slash, end, 10, 3, bits, &prefix) || slash != end)
+		if (!rtl_number_read(&slash, end, 10, 3, bits, &prefix) || slash != end)
 			return "a prefix is a number of bits of the address";
 	}
 	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
@@ -170,7 +89,7 @@ static const char *take_luid(struct ndis_interface *interface, const char *at, c
 	NET_LUID luid;
 	uint64_t value;
 	int base = starts(&at, end, "0x") ? 16 : 10;
-	if (!number(&at, end, base, 20, UINT64_MAX, &value) || at != end || !value)
+	if (!rtl_number_read(&at, end, base, 20, UINT64_MAX, &value) || at != end || !value)
 		return "a LUID is a number that is not 0";
 	luid.Value = value;
 	if (ndis_interface_by_luid(luid))
@@ -187,7 +106,8 @@ static const char *take_item(struct ndis_interface **interface, const char *at, 
 	while (equals < end && *equals != '=')
 		equals++;
 	if (equals < end) {
-		if (!number(&at, equals, 10, 10, INDEX_MAX, &index) || at != equals || index < 2)
+		if (!rtl_number_read(&at, equals, 10, 10, INDEX_MAX, &index) || at != equals ||
+		    index < 2)
 			return "an interface index is a number from 2 to 16744447";
 		*interface = ndis_interface_find((NET_IFINDEX)index);
 		if (*interface && (*interface)->kind != NDIS_RNIC_LOOPBACK)
