@@ -29,8 +29,8 @@
  * process interrupts half-way is an instruction that faults again. Pages are hidden (which the host
  * does on all its processors) before changes are searched for, so no store is lost.
  *
- * An exec replaces the memory before the kernel hears of it. What is exchanged in between goes to, or
- * comes from, the new program, which has not run yet.
+ * An exec replaces the memory before the kernel hears of it. What is exchanged in between goes to,
+ * or comes from, the new program, which has not run yet.
  *
  * Threads of the system process see no user memory of their own; while a page is shown they are not
  * kept from it (a caveat).

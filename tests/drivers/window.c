@@ -272,6 +272,16 @@ static void Large(struct window_request *Request)
 	       "PLT-53 after the MDL is gone");
 }
 
+/* Several threads of the program are here at once: among them increments are atomic. */
+static void Count(struct window_request *Request)
+{
+	for (ULONG i = 0; i < 2000; i++) {
+		InterlockedIncrement((volatile LONG *)Request->buffer);
+		if (i % 100 == 0)
+			check_sleep(1);
+	}
+}
+
 /* ---- Files ---- */
 
 static void File(struct window_request *Request)
@@ -518,6 +528,9 @@ static BOUND_CALLBACK_STATUS Callback(VOID)
 		ObReferenceObject(Attached);
 		AttachedTo = Request;
 		KeSetEvent(&AttachReady, 0, FALSE);
+		break;
+	case WINDOW_COUNT:
+		Count(Request);
 		break;
 	case WINDOW_LARGE:
 		Large(Request);

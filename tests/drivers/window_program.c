@@ -257,6 +257,28 @@ static void large(void)
 	}
 }
 
+static void *count(void *own)
+{
+	ask(own);
+	return NULL;
+}
+
+static void threads(void)
+{
+	pthread_t ids[4];
+	for (int i = 0; i < 4; i++) {
+		struct window_request *own = &shared[i + 1];
+		*own = request;
+		own->command = WINDOW_COUNT;
+		own->buffer = (uintptr_t)buffer;
+		pthread_create(&ids[i], NULL, count, own);
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(ids[i], NULL);
+	if (*(unsigned *)buffer != 8000)
+		fail("4 times 2000 increments");
+}
+
 static void *after_main(void *unused)
 {
 	nap(50);
@@ -334,6 +356,8 @@ int main(int count, char **words)
 		attach();
 	else if (!strcmp(test, "keep"))
 		keep(words);
+	else if (!strcmp(test, "threads"))
+		threads();
 	else if (!strcmp(test, "large"))
 		large();
 	else if (!strcmp(test, "orphan"))
