@@ -217,11 +217,12 @@ def dpc(t):
         t.run('-p', 2, '--no-verify', image, seed=seed, text=[r'^PASS 6'])
 
 
-@test('plain', 'asan', 'tsan')  # memcheck does not follow handlers that continue elsewhere
+@test()
 def emulation(t):
     """NMI-37, NMI-42, DEF-38..47, DEF-332: a flood over emulated instructions and exceptions."""
     for seed in t.each_seed():
-        image = t.compile('tests/torture/emulation.c', ROUNDS=t.rounds(3000), SEED=seed)
+        image = t.compile('tests/torture/emulation.c', ROUNDS=t.rounds(3000), SEED=seed,
+                          FAULTS=int(t.mode != 'valgrind'))
         for processors in {1, 2, t.processors}:
             t.run('-p', processors, image, seed=seed, text=[r'^PASS 8'])
 

@@ -8,21 +8,20 @@
  * uninitialized. Reads of uninitialized memory are found as before.
  *
  * GS base: valgrind 3.19 does not know wrgsbase; the port uses arch_prctl there, which it does.
- * When a handler returns it puts back the GS base of before, which the kernel does not: a thread
- * that went to another processor inside would use the first one's KPCR. So there an interrupt is
- * not taken inside the handler (memcheck_interrupt), and GS is set once more before it is.
+ * When a handler returns it puts back the GS base of before, which the kernel does not: see
+ * memcheck_leave.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <asm/prctl.h>
 #include <sys/syscall.h>
 #include "port/linux/host.h"
 
 #if defined(__has_include)
 #if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/libvex_guest_amd64.h>
 #include <valgrind/memcheck.h>
 #endif
 #endif
@@ -69,74 +68,47 @@ static inline void memcheck_fault(int number, ucontext_t *context)
 		gregs[REG_TRAPNO] = 13;
 }
 
-/* What an interrupt stopped, kept on the interrupted stack. */
-struct memcheck_stopped {
-	struct _libc_fpstate fxsave __attribute__((aligned(16)));
-	ucontext_t context;
+/*
+ * Last thing in a handler in which its thread may have gone to another processor: valgrind puts
+ * back the GS base of before, from the copy of all registers that it keeps behind the context.
+ * Correct that copy; nothing moves us any more until the handler has returned.
+ */
+struct memcheck_kept {
+	uint32_t begin, flags, number;
+	VexGuestAMD64State shadow[2], registers;
+	uint64_t mask;
+	uint32_t end;
 };
 
-static _Noreturn __attribute__((used)) void memcheck_take_interrupt(
-	struct memcheck_stopped *stopped)
-{
-	int saved = errno;
-	void *base;
-	do { /* again when an interrupt came in between and moved us */
-		base = *(void *volatile *)&host_self->gs_base;
-		host_syscall(SYS_arch_prctl, ARCH_SET_GS, (long)base, 0, 0, 0, 0);
-	} while (base != *(void *volatile *)&host_self->gs_base);
-	struct port_cpu *cpu = host_held_cpu();
-	struct port_frame *frame = (struct port_frame *)&stopped->context;
-	struct port_regs regs;
-	/* A handler that came before this may have declared it unused; and one undefined register
-	 * makes all of fxsave so. */
-	VALGRIND_MAKE_MEM_DEFINED(stopped, sizeof *stopped);
-	if (cpu)
-		ke_port_interrupt(cpu, frame);
-	errno = saved;
-	port_frame_read(frame, &regs);
-	/* The handler's frames lay between: gone for memcheck, yet the last steps go through there.
-	 */
-	VALGRIND_MAKE_MEM_UNDEFINED(stopped + 1,
-				    regs.rsp - MEMCHECK_RED_ZONE - (uint64_t)(stopped + 1));
-	port_context_resume(&regs, &stopped->fxsave);
-}
+#define MEMCHECK_KEPT_BEGIN 0x31415927u
+#define MEMCHECK_KEPT_END   0x27182818u
+#define MEMCHECK_KEPT_AFTER 2048 /* bytes behind the context's address at most */
 
-/* It leaves the frame's floating-point state empty: the registers have it when the handler has
- * returned. */
-static __attribute__((naked)) void memcheck_thunk(void)
+static inline void memcheck_leave(const ucontext_t *context)
 {
-	__asm__("fxsave64 (%rdi)\n\tjmp memcheck_take_interrupt");
-}
-
-/* In the handler, which runs on the interrupted stack and blocks all signals: have the interrupt
- * taken there when the handler has returned. False: not under valgrind. */
-static inline __attribute__((always_inline)) bool memcheck_interrupt(ucontext_t *context)
-{
-	if (__builtin_expect(!RUNNING_ON_VALGRIND, 1))
-		return false;
-	greg_t *gregs = context->uc_mcontext.gregs;
-	uint64_t own;
-	__asm__ volatile("movq %%rsp, %0" : "=r"(own));
-	own -= 2 * MEMCHECK_RED_ZONE; /* below the handler's frames: *context lies above */
-	struct memcheck_stopped *stopped = (void *)((own - sizeof *stopped) & ~(uint64_t)63);
-	stopped->context = *context;
-	stopped->context.uc_mcontext.fpregs = &stopped->fxsave;
-	((uint64_t *)stopped)[-1] = 0; /* its return address */
-	gregs[REG_RSP] = (greg_t)((uint64_t)stopped - 8);
-	gregs[REG_RDI] = (greg_t)stopped;
-	gregs[REG_RIP] = (greg_t)memcheck_thunk;
-	gregs[REG_EFL] &= ~(greg_t)0x500; /* DF, TF */
-	return true;
+	const struct port_thread *self = host_self;
+	if (__builtin_expect(!RUNNING_ON_VALGRIND || !self, 1))
+		return;
+	uint64_t block = 1ull << (HOST_SIGNAL_INTERRUPT - 1);
+	host_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&block, 0, _NSIG / 8, 0, 0);
+	VALGRIND_MAKE_MEM_DEFINED(context, MEMCHECK_KEPT_AFTER + sizeof(struct memcheck_kept));
+	for (size_t i = 0; i < MEMCHECK_KEPT_AFTER; i += 8) {
+		struct memcheck_kept *kept = (void *)((char *)context + i);
+		if (kept->begin == MEMCHECK_KEPT_BEGIN && kept->end == MEMCHECK_KEPT_END) {
+			kept->registers.guest_GS_CONST = (uint64_t)self->gs_base;
+			return;
+		}
+	}
+	VALGRIND_PRINTF_BACKTRACE("memcheck_leave: no copy of the registers was found\n");
 }
 
 #else
 
 #define RUNNING_ON_VALGRIND 0
 
-static inline bool memcheck_interrupt(ucontext_t *context)
+static inline void memcheck_leave(const ucontext_t *context)
 {
 	(void)context;
-	return false;
 }
 
 static inline void memcheck_enter(const void *context)

@@ -37,8 +37,9 @@ static void on_interrupt(int number, siginfo_t *info, void *context)
 	struct port_cpu *cpu = host_held_cpu();
 	if (!cpu)
 		host_user_interrupted(context);
-	else if (!memcheck_interrupt(context))
+	else
 		ke_port_interrupt(cpu, context);
+	memcheck_leave(context);
 	errno = saved;
 }
 
@@ -255,8 +256,7 @@ bool host_signals_install(void)
 	static const int no_hold[] = {HOST_SIGNAL_INTERRUPT, HOST_SIGNAL_HOLD};
 	static const int both[] = {HOST_SIGNAL_INTERRUPT, HOST_SIGNAL_NMI};
 	static const int traps[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-	bool ok = install(HOST_SIGNAL_INTERRUPT, on_interrupt, SA_NODEFER, both,
-			  RUNNING_ON_VALGRIND ? 2 : 0) && /* memcheck_interrupt */
+	bool ok = install(HOST_SIGNAL_INTERRUPT, on_interrupt, SA_NODEFER, NULL, 0) &&
 		  install(HOST_SIGNAL_NMI, on_nmi, SA_ONSTACK, no_hold, 2) &&
 		  install(HOST_SIGNAL_HOLD, on_hold, SA_ONSTACK, interrupt_only, 1) &&
 		  install(HOST_SIGNAL_FREEZE, on_freeze, SA_ONSTACK, both, 2);
