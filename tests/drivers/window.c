@@ -275,9 +275,9 @@ static void Large(struct window_request *Request)
 /* Several threads of the program are here at once: among them increments are atomic. */
 static void Count(struct window_request *Request)
 {
-	for (ULONG i = 0; i < 2000; i++) {
+	for (ULONG i = 0; i < 100000; i++) {
 		InterlockedIncrement((volatile LONG *)Request->buffer);
-		if (i % 100 == 0)
+		if (i % 5000 == 0)
 			check_sleep(1);
 	}
 }

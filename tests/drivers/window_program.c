@@ -275,8 +275,8 @@ static void threads(void)
 	}
 	for (int i = 0; i < 4; i++)
 		pthread_join(ids[i], NULL);
-	if (*(unsigned *)buffer != 8000)
-		fail("4 times 2000 increments");
+	if (*(unsigned *)buffer != 400000)
+		fail("4 times 100000 increments");
 }
 
 static void *after_main(void *unused)

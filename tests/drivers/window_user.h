@@ -22,7 +22,7 @@ enum window_command {
 	WINDOW_KILLED, /* use the memory until the program is gone */
 	WINDOW_ATTACH, /* note the process and the request, for a thread that attaches */
 	WINDOW_WRONG,  /* as the driver was compiled */
-	WINDOW_COUNT,  /* 2000 interlocked increments of the buffer's first word */
+	WINDOW_COUNT,  /* 100000 interlocked increments of the buffer's first word */
 	WINDOW_LARGE,  /* 8 MiB: copy the first half to the second, and count up through an MDL */
 	WINDOW_KEEP,   /* lock the buffer, and write to it when the program is another one */
 };
