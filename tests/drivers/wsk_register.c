@@ -97,6 +97,16 @@ static void test_sockets(void)
 	CHECK(status == STATUS_NOT_SUPPORTED, "DEF-74 no sockets");
 	CHECK(KeReadStateEvent(&completed) && irp->IoStatus.Status == STATUS_NOT_SUPPORTED,
 	      "DEF-74 the IRP is completed with the same status");
+	WSK_PROVIDER_NDK_DISPATCH ndk = {NULL, NULL};
+	IoReuseIrp(irp, STATUS_SUCCESS);
+	KeClearEvent(&completed);
+	IoSetCompletionRoutine(irp, on_complete, &completed, TRUE, TRUE, TRUE);
+	status = npi.Dispatch->WskControlClient(npi.Client, WSKNDK_GET_WSK_PROVIDER_NDK_DISPATCH, 0,
+						NULL, sizeof(ndk), &ndk, NULL, irp);
+	CHECK(status == STATUS_INVALID_PARAMETER && !ndk.WskOpenNdkAdapter &&
+		      KeReadStateEvent(&completed) &&
+		      irp->IoStatus.Status == STATUS_INVALID_PARAMETER,
+	      "DEF-66 'NDKD' takes no IRP");
 	IoFreeIrp(irp);
 }
 
