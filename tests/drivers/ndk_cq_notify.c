@@ -138,6 +138,77 @@ static void drain_and_arm(struct io_watch *watch)
 	arm(watch, NDK_CQ_NOTIFY_ANY);
 }
 
+/* The same table, by completions that are solicited. */
+static void rearming_solicited(struct io *io)
+{
+	struct io_watch *watch = &io->y.receive;
+	static const UCHAR expected[3][3] = {{0, 1, 1}, {1, 1, 1}, {1, 1, 1}};
+	BOOLEAN good = TRUE;
+	for (ULONG i = 0; i < 9 && good; i++) {
+		ULONG first = i / 3, second = i % 3;
+		drain(watch->cq);
+		drain(io->x.e.cq);
+		seen = watch->count;
+		io_receive(&io->y, &io->my, 0, 8, NULL);
+		arm(watch, first);
+		arm(watch, second);
+		io_send(&io->x, &io->mx, 0, 8, NDK_OP_FLAG_SEND_AND_SOLICIT_EVENT, NULL);
+		good = expected[first][second] ? more(watch) : no_more(watch);
+		if (!expected[first][second]) { /* disarm it */
+			arm(watch, NDK_CQ_NOTIFY_ANY);
+			good = good && more(watch);
+		}
+		if (!good)
+			DbgPrint("arm %u, then %u\n", first, second);
+	}
+	CHECK(good, "NDK-92 the table of arms, by solicited completions");
+	drain(watch->cq);
+	drain(io->x.e.cq);
+}
+
+static struct io *posting;
+static volatile LONG posted_once; /* the first post has returned (NDK-99) */
+
+/* Armed, and satisfied, while the callback still runs. */
+static void post_inside(struct io_watch *watch)
+{
+	if (watch->found++)
+		return;
+	while (!posted_once)
+		YieldProcessor();
+	drain(watch->cq);
+	arm(watch, NDK_CQ_NOTIFY_ANY);
+	for (ULONG i = 0; i < 3; i++)
+		io_write(&posting->x, &posting->mx, 0, 8, (UINT64)posting->my.data,
+			 io_token(&posting->my), 0, NULL);
+	LARGE_INTEGER start = KeQueryPerformanceCounter(NULL), frequency, now;
+	do /* long enough for another processor to call it too */
+		now = KeQueryPerformanceCounter(&frequency);
+	while (now.QuadPart - start.QuadPart < frequency.QuadPart / 200);
+}
+
+static void due(struct io *io)
+{
+	struct io_watch *watch = &io->x.initiator;
+	KIRQL old;
+	drain(watch->cq);
+	posting = io;
+	watch->found = watch->overlaps = 0;
+	watch->hook = post_inside;
+	seen = watch->count;
+	arm(watch, NDK_CQ_NOTIFY_ANY);
+	KeRaiseIrql(DISPATCH_LEVEL, &old); /* a DPC comes when the call has returned */
+	io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0, NULL);
+	posted_once = 1;
+	KeLowerIrql(old);
+	CHECK(SOON(watch->count == seen + 2) && !watch->overlaps,
+	      "NDK-90 one that is due while another runs comes when that has returned");
+	check_sleep(10);
+	CHECK(watch->count == seen + 2, "NDK-90 once");
+	watch->hook = NULL;
+	drain(watch->cq);
+}
+
 static void storm(struct io *io)
 {
 	struct io_watch *watch = &io->x.initiator;
@@ -235,6 +306,8 @@ static void test(struct io *io)
 		arming(io);
 		rearming(io);
 		solicited(io);
+		rearming_solicited(io);
+		due(io);
 		storm(io);
 		resizing(io);
 		moderating(io);

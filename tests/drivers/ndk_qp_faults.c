@@ -53,7 +53,8 @@ static void fault(struct io *io, NTSTATUS posted, NTSTATUS wanted, const char *t
 	      "NDK-109a the connection is broken: one disconnect event on each side");
 	CHECK(io_send(&io->x, &io->mx, 0, 8, 0, NULL) == STATUS_CONNECTION_INVALID,
 	      "NDK-143 posting afterwards: STATUS_CONNECTION_INVALID");
-	CHECK(io_is(&io->my, 0, SIZE, 0), "NDK-109a not one byte has changed");
+	CHECK(io_is(&io->my, 0, SIZE, 0) && io_is(&io->mx, 0, SIZE, 0xee),
+	      "NDK-109a not one byte has changed");
 }
 
 enum fault_case {
@@ -70,6 +71,7 @@ enum fault_case {
 	LOCAL_RANGE,
 	LOCAL_READ_ONLY,
 	SECOND_SGE,
+	SECOND_SINK,
 	FAULTS,
 };
 
@@ -90,6 +92,7 @@ static const struct {
 	[LOCAL_RANGE] = {STATUS_ACCESS_VIOLATION, "NDK-14 an SGE beyond its region"},
 	[LOCAL_READ_ONLY] = {STATUS_ACCESS_VIOLATION,
 			     "NDK-20 a read into a region without local write"},
+	[SECOND_SINK] = {STATUS_ACCESS_VIOLATION, "NDK-14 the second sink of a read is bad"},
 	[SECOND_SGE] = {STATUS_ACCESS_VIOLATION,
 			"NDK-14 the second SGE is bad, the first not sent"},
 };
@@ -125,6 +128,9 @@ static NTSTATUS post_fault(struct io *io, enum fault_case which, struct memory *
 		return qp->Dispatch->NdkWrite(qp, NULL, sge, 1, base, token, 0);
 	case LOCAL_READ_ONLY:
 		return io_read(&io->x, other, 0, 8, base, token, 0, NULL);
+	case SECOND_SINK:
+		sge[1].MemoryRegionToken ^= 0x1234567;
+		return qp->Dispatch->NdkRead(qp, NULL, sge, 2, base, token, 0);
 	case SECOND_SGE:
 		sge[1].MemoryRegionToken ^= 0x1234567;
 		return qp->Dispatch->NdkWrite(qp, NULL, sge, 2, base, token, 0);
