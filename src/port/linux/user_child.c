@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include "port/linux/sanitize.h"
 #include "port/linux/user.h"
 
 void user_newborn_seen(struct port_user *user, uint32_t tid, int status)
@@ -83,6 +84,7 @@ static bool park(struct port_user *child)
 	if (!bits)
 		return false;
 	user_call_prepare(&regs, bits, address, USER_CALL_PAUSE, none);
+	host_delay();
 	return user_ptrace(PTRACE_SETSIGMASK, child->tid, sizeof all, &all) == 0 &&
 	       user_ptrace(PTRACE_SETREGS, child->tid, 0, &regs) == 0 &&
 	       user_ptrace(PTRACE_DETACH, child->tid, 0, NULL) == 0;
@@ -164,6 +166,7 @@ static void parent_may_go(struct port_user *child)
 	child->adopted = NULL;
 	if (!adopted)
 		return;
+	host_delay();
 	atomic_store(adopted, 1); /* its owner may be gone from here on */
 	host_futex_wake(adopted, 1);
 }
@@ -171,9 +174,12 @@ static void parent_may_go(struct port_user *child)
 static bool adopt(struct port_user *child)
 {
 	int status;
+	host_delay();
 	if (user_ptrace(PTRACE_SEIZE, child->tid, 0, (void *)USER_OPTIONS) != 0)
 		return false;
+	host_delay();
 	user_ptrace(PTRACE_INTERRUPT, child->tid, 0, NULL);
+	host_delay();
 	if (user_wait((int32_t)child->tid, &status) < 0)
 		return false;
 	if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT) {
@@ -182,15 +188,8 @@ static bool adopt(struct port_user *child)
 		return true;
 	}
 	user_stopped(child, status);
-	if (child->guarded) {
-		int signal = child->signal;
+	if (child->guarded)
 		guard(child, 0);
-		if (signal) {
-			host_syscall(SYS_tgkill, child->process->id, child->tid, signal, 0, 0, 0);
-			child->stop = USER_STOP_EVENT;
-			child->signal = 0;
-		}
-	}
 	child->raw.orig_rax = ~0ull;
 	user_ptrace(PTRACE_SETREGS, child->tid, 0, &child->raw);
 	user_ptrace(PTRACE_SETSIGMASK, child->tid, sizeof child->mask, &child->mask);

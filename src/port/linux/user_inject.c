@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include "port/linux/sanitize.h"
 #include "port/linux/user.h"
 
 static const struct {
@@ -124,12 +125,17 @@ void user_call_prepare(struct user_regs_struct *regs, unsigned bits, uint64_t ad
 	}
 }
 
-/* True: it stands behind the call. Signals that can only be SIGSTOP are kept in *kept. */
-static bool run_through(struct port_user *user, int *kept)
+/*
+ * True: it stands behind the call. SIGSTOP, which alone cannot be blocked, takes its course: the
+ * host remembers that the program is stopped, and forgets it at SIGCONT. Were it kept back and sent
+ * again, that SIGCONT might have come and gone. *stopped: it may be in such a stop.
+ */
+static bool run_through(struct port_user *user, int signal, bool *stopped)
 {
 	int status;
 	for (int seen = 0; seen < 2;) { /* entry and exit of the call */
-		if (user_ptrace(PTRACE_SYSCALL, user->tid, 0, NULL) != 0 ||
+		host_delay();
+		if (user_ptrace(PTRACE_SYSCALL, user->tid, 0, (void *)(long)signal) != 0 ||
 		    user_wait((int32_t)user->tid, &status) < 0)
 			return false;
 		if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT) {
@@ -137,10 +143,13 @@ static bool run_through(struct port_user *user, int *kept)
 			user->last_status_valid = true;
 			return false;
 		}
+		signal = 0;
 		if (status >> 16 == 0 && WSTOPSIG(status) == (SIGTRAP | 0x80))
 			seen++;
 		else if (status >> 16 == 0)
-			*kept = WSTOPSIG(status);
+			signal = WSTOPSIG(status);
+		else if (WSTOPSIG(status) != SIGTRAP)
+			*stopped = true;
 	}
 	return true;
 }
@@ -151,7 +160,9 @@ int64_t user_call_run(struct port_user *user, const struct user_regs_struct *reg
 	struct user_regs_struct now = *regs;
 	uint64_t address, mask = 0, all = ~0ull;
 	int64_t result = -ENOSYS;
-	int kept = 0;
+	/* What it is stopped at now: another stop than a fault is over with this call. */
+	int signal = user->stop == USER_STOP_SIGNAL && user->signal == SIGSTOP ? SIGSTOP : 0;
+	bool stopped = user->stop == USER_STOP_GROUP || signal;
 	unsigned bits = user_call_site(user, regs, &address);
 	user->call_bits = bits;
 	user->injected = true;
@@ -161,13 +172,18 @@ int64_t user_call_run(struct port_user *user, const struct user_regs_struct *reg
 	user_call_prepare(&now, bits, address, call, arguments);
 	*done = user_ptrace(PTRACE_GETSIGMASK, user->tid, sizeof mask, &mask) == 0 &&
 		user_ptrace(PTRACE_SETSIGMASK, user->tid, sizeof all, &all) == 0 &&
-		user_ptrace(PTRACE_SETREGS, user->tid, 0, &now) == 0 && run_through(user, &kept) &&
+		user_ptrace(PTRACE_SETREGS, user->tid, 0, &now) == 0 &&
+		run_through(user, signal, &stopped) &&
 		user_ptrace(PTRACE_GETREGS, user->tid, 0, &now) == 0;
 	if (*done) {
 		result = bits == 64 ? (int64_t)now.rax : (int32_t)now.rax;
 		user_ptrace(PTRACE_SETSIGMASK, user->tid, sizeof mask, &mask);
 	}
-	if (kept)
-		host_syscall(SYS_tgkill, user->process->id, user->tid, kept, 0, 0, 0);
+	if (user->stop == USER_STOP_GROUP || signal) {
+		user->stop = USER_STOP_EVENT;
+		user->signal = 0;
+	}
+	if (stopped) /* the host looks whether it still is before the program runs again */
+		user_ptrace(PTRACE_INTERRUPT, user->tid, 0, NULL);
 	return result;
 }

@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include <string.h>
 #include <ucontext.h>
+#include "port/linux/sanitize.h"
 #include "port/linux/user.h"
 #include "port/linux/user_layout.h"
 
@@ -49,6 +50,7 @@ void user_go(struct port_user *user, long request)
 	if (user->injected && user->stop == USER_STOP_SIGNAL)
 		user->redeliver = user->signal != 0;
 	user->injected = false;
+	host_delay();
 	/* It may have been killed meanwhile: the next wait says so. */
 	user_ptrace(request, user->tid, 0, (void *)(long)user->signal);
 	user->stop = USER_STOP_NONE;
@@ -144,6 +146,7 @@ void host_user_interrupted(void *raw)
 void port_thread_kick(struct port_thread *thread)
 {
 	atomic_store(&thread->kicked, 1);
+	host_delay();
 	host_tgkill(thread->tid, HOST_SIGNAL_INTERRUPT);
 }
 
@@ -168,6 +171,7 @@ static long next_stop(struct port_user *user, int *status)
 	}
 	if (atomic_load(kicked) && user->stop != USER_STOP_NONE)
 		goto back;
+	host_delay();
 	if (user->stop != USER_STOP_NONE)
 		user_go(user, PTRACE_CONT);
 	long tid;

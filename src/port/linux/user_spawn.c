@@ -101,17 +101,55 @@ static bool await_exec(struct port_user *user, const struct pipes *pipes,
 	return refuse(start, error, "it cannot be run");
 }
 
-/* _Fork runs no handlers of libraries and takes no lock. */
-static pid_t fork_blocked(const struct port_user_start *start, const struct pipes *pipes)
+/*
+ * The thread that forks is the parent, and a wait by a parent finds its children whoever traces
+ * them: once an exec has given the process to another tracer, two would wait for it. So a thread
+ * forks that never waits.
+ */
+static struct {
+	pthread_mutex_t lock; /* one after the other */
+	bool runs;
+	_Atomic uint32_t asked, done;
+	const struct port_user_start *start;
+	const struct pipes *pipes;
+	pid_t pid;
+	int error;
+} forker = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *forker_main(void *unused)
 {
-	uint64_t all = ~0ull, before;
-	host_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof all, 0, 0);
-	pid_t pid = _Fork();
-	if (pid == 0)
-		become(start, pipes);
-	int error = errno;
-	host_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0, 0);
-	errno = error;
+	(void)unused;
+	for (uint32_t number = 0;; number++) {
+		while (atomic_load(&forker.asked) == number)
+			host_futex_wait(&forker.asked, number, NULL);
+		/* Runs no handlers of libraries and takes no lock. All signals are blocked here. */
+		forker.pid = _Fork();
+		if (forker.pid == 0)
+			become(forker.start, forker.pipes);
+		forker.error = errno;
+		atomic_store(&forker.done, number + 1);
+		host_futex_wake(&forker.done, 1);
+	}
+	return NULL;
+}
+
+/* The child's id; negative: errno. */
+static pid_t fork_aside(const struct port_user_start *start, const struct pipes *pipes)
+{
+	pid_t pid = -EAGAIN;
+	pthread_mutex_lock(&forker.lock);
+	if (forker.runs || host_device_start(forker_main, "ketch-programs")) {
+		forker.runs = true;
+		forker.start = start;
+		forker.pipes = pipes;
+		uint32_t done = atomic_load(&forker.done);
+		atomic_fetch_add(&forker.asked, 1);
+		host_futex_wake(&forker.asked, 1);
+		while (atomic_load(&forker.done) == done)
+			host_futex_wait(&forker.done, done, NULL);
+		pid = forker.pid < 0 ? -forker.error : forker.pid;
+	}
+	pthread_mutex_unlock(&forker.lock);
 	return pid;
 }
 
@@ -123,9 +161,13 @@ struct port_user *port_user_spawn(struct port_user_start *start, struct port_pro
 	bool started = false;
 	*process = NULL;
 	take_orphans();
-	if (pipe2(pipes.go, O_CLOEXEC) || pipe2(pipes.result, O_CLOEXEC) ||
-	    (pid = fork_blocked(start, &pipes)) < 0) {
-		refuse(start, errno, "the host refused a process");
+	if (pipe2(pipes.go, O_CLOEXEC) || pipe2(pipes.result, O_CLOEXEC)) {
+		refuse(start, errno, "the host refused a pipe");
+		goto out;
+	}
+	pid = fork_aside(start, &pipes);
+	if (pid < 0) {
+		refuse(start, -pid, "the host refused a process");
 		goto out;
 	}
 	close(pipes.go[0]);
@@ -138,7 +180,7 @@ struct port_user *port_user_spawn(struct port_user_start *start, struct port_pro
 		int status;
 		refuse(start, user ? (int)-traced : ENOMEM, "it cannot be traced");
 		kill(pid, SIGKILL);
-		while (user_wait(pid, &status) >= 0 && WIFSTOPPED(status))
+		while (traced == 0 && user_wait(pid, &status) >= 0 && WIFSTOPPED(status))
 			user_ptrace(PTRACE_CONT, (uint32_t)pid, 0, NULL);
 		goto out;
 	}
