@@ -89,17 +89,20 @@ double ndk_register_1g(unsigned count)
 
 static volatile bool stop;
 
-/* On processor 1: writes of all of the passive end's memory, one after the other. */
+/* On processor 1: writes of all of the passive end's memory, until one cannot be posted: the
+ * refused one before it has broken the connection. */
 static void write(void *unused)
 {
 	struct end *x = &ndk_ends[0], *y = &ndk_ends[1];
 	NDK_SGE sge = {.Length = BUFFER, .MemoryRegionToken = x->local};
+	NTSTATUS status;
 	(void)unused;
 	KeSetSystemAffinityThreadEx(2);
 	sge.VirtualAddress = x->data;
-	while (!stop)
-		x->qp->Dispatch->NdkWrite(x->qp, NULL, &sge, 1, (UINT64)y->data, y->remote,
-					  NDK_OP_FLAG_SILENT_SUCCESS);
+	do
+		status = x->qp->Dispatch->NdkWrite(x->qp, NULL, &sge, 1, (UINT64)y->data, y->remote,
+						   NDK_OP_FLAG_SILENT_SUCCESS);
+	while (NT_SUCCESS(status) && !stop);
 }
 
 static uint64_t deregister_during_write(void)

@@ -13,7 +13,8 @@
  *
  * Who writes, who reads, in what order: an access adds to the gate with acquire and takes off with
  * release; the owner opens with release (after it has written the slot) and closes with seq_cst,
- * then reads the gate with acquire until the count is 0 (after that the memory is the consumer's).
+ * then reads the gate with acquire until the count is 0 (after that the memory is the consumer's);
+ * who takes the count of a closed gate to 0 wakes it.
  * A window's access holds the window's gate, then its parent's.
  *
  * Tokens (NDK-124, "unguessable, not reused soon"): a counter gives each registration the next
@@ -32,6 +33,7 @@
 #include "rtl/rtl.h"
 
 #define GATE_OPEN (UINT64_C(1) << 63)
+#define SPINS     24 /* and port_wait as many: about two microseconds */
 
 static struct ndk_region regions[NDK_REGIONS] __attribute__((aligned(64)));
 static _Atomic uint32_t counter;
@@ -142,8 +144,12 @@ bool ndk_region_close(struct ndk_region *region)
 {
 	uint64_t gate = atomic_fetch_and_explicit(&region->gate, ~GATE_OPEN, memory_order_seq_cst);
 	bool busy = (gate & ~GATE_OPEN) != 0;
+	/* A piece takes a few microseconds: only who was stopped on the way is slept for. */
 	for (unsigned round = 0; gate & ~GATE_OPEN; round++) {
-		port_spin(round);
+		if (round < SPINS)
+			__builtin_ia32_pause();
+		else
+			port_wait(&region->inside, (uint32_t)gate);
 		/* Acquires the release of each access that has ended. */
 		gate = atomic_load_explicit(&region->gate, memory_order_acquire);
 	}
@@ -152,12 +158,19 @@ bool ndk_region_close(struct ndk_region *region)
 
 /* ---- Accesses -------------------------------------------------------------------------------- */
 
+static void leave(struct ndk_region *region)
+{
+	if (atomic_fetch_sub_explicit(&region->gate, 1, memory_order_release) == 1)
+		port_wake(
+			&region->inside); /* closed, and this was the last: who closes may sleep */
+}
+
 static bool enter(struct ndk_region *region)
 {
 	uint64_t gate = atomic_fetch_add_explicit(&region->gate, 1, memory_order_acquire);
 	if (gate & GATE_OPEN)
 		return true;
-	atomic_fetch_sub_explicit(&region->gate, 1, memory_order_release);
+	leave(region);
 	return false;
 }
 
@@ -174,11 +187,6 @@ static bool same_registration(const struct ndk_region *region)
 {
 	const struct ndk_mw *mw = (const struct ndk_mw *)region->owner;
 	return mw->generation == mw->mr->generation;
-}
-
-static void leave(struct ndk_region *region)
-{
-	atomic_fetch_sub_explicit(&region->gate, 1, memory_order_release);
 }
 
 /* The piece at `offset`, at most `length` bytes and at most NDK_CHUNK. */

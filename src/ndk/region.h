@@ -27,7 +27,10 @@ struct ndk_backing {
  */
 #define NDK_REGION_WINDOW 0x8000
 struct ndk_region {
-	_Atomic uint64_t gate;
+	union {
+		_Atomic uint64_t gate;
+		_Atomic uint32_t inside; /* its low half: the count, for port_wait */
+	};
 	_Atomic uint32_t token;
 	uint16_t rights; /* enum ndk_right; NDK_REGION_WINDOW */
 	uint16_t offset; /* backing's */

@@ -58,3 +58,14 @@ bool ndk_busy_try(struct ndk_object *object)
 	(void)object;
 	return true;
 }
+
+void port_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	for (unsigned round = 0; round < 1000 && atomic_load(word) == value; round++)
+		sched_yield();
+}
+
+void port_wake(_Atomic uint32_t *word)
+{
+	(void)word;
+}
