@@ -80,6 +80,6 @@ bool machine_network(const struct ketch_options *options)
 	ndk_strict_tokens = options->strict_ndk_tokens;
 	wsk_delay_ms = options->wsk_delay_ms;
 	if (options->wsk_patience_ms)
-		wsk_patience_ms = options->wsk_patience_ms;
+		wsk_patience_ms = ndk_patience_ms = options->wsk_patience_ms;
 	return true;
 }

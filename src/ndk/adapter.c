@@ -17,7 +17,7 @@
 #include "ndk/region.h"
 #include "rtl/rtl.h"
 
-#define PATIENCE_MS 5000
+uint32_t ndk_patience_ms = 5000;
 
 static NDK_FN_QUERY_ADAPTER_INFO query_info;
 
@@ -233,7 +233,7 @@ unsigned ndk_adapter_describe(NDK_ADAPTER *handle, char *text, size_t size)
 
 static void wait(struct ndk_adapter *adapter, uint64_t caller)
 {
-	LARGE_INTEGER patience = {.QuadPart = -10000LL * PATIENCE_MS};
+	LARGE_INTEGER patience = {.QuadPart = -10000LL * ndk_patience_ms};
 	char what[120];
 	if (KeWaitForSingleObject(&adapter->gone, Executive, KernelMode, FALSE, &patience) !=
 	    STATUS_TIMEOUT)

@@ -74,6 +74,8 @@ bool ndk_policy_fail(const char *name, uint32_t nth);
 extern uint32_t ndk_handshake_ms;
 /* NdkArmCq is satisfied at once by entries that were there at the last notification (NDK-93). */
 extern bool ndk_strict_arm;
+/* A close of an adapter that waits longer is reported. */
+extern uint32_t ndk_patience_ms;
 /* A region's token changes with each NdkFastRegister (NDK-124, off by DEF-1). */
 extern bool ndk_strict_tokens;
 

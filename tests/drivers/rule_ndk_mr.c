@@ -174,6 +174,27 @@ static NTSTATUS broken(void)
 	}
 	return tried;
 }
+#elif CASE == 26
+/* The adapter is closed while a protection domain is open, which somebody closes later. */
+static VOID NTAPI close_late(PVOID context)
+{
+	NDK_PD *own = context;
+	check_sleep(400);
+	CLOSE(own->Dispatch->NdkClosePd, own);
+}
+
+static NTSTATUS broken(void)
+{
+	NDK_VERSION version = {1, 2};
+	NDK_ADAPTER *adapter;
+	if (!NT_SUCCESS(io.a.ndk.WskOpenNdkAdapter(io.a.npi.Client, version, 2, &adapter)))
+		return FALSE;
+	PVOID thread =
+		check_thread(close_late, MAKE(NDK_PD, adapter->Dispatch->NdkCreatePd, adapter));
+	io.a.ndk.WskCloseNdkAdapter(io.a.npi.Client, adapter);
+	check_join(thread);
+	return TRUE;
+}
 #elif CASE == 13
 static NTSTATUS broken(void)
 {
