@@ -132,6 +132,17 @@ void loopback_port_listen(struct loopback_port *port, struct ndk_listener *liste
 struct ndk_listener *loopback_port_find(const struct ndk_address *address,
 					struct loopback_port **port);
 
+/* Beside a listener and a shared endpoint. */
+struct loopback_listener {
+	struct loopback_port *port;
+};
+
+int loopback_listen(struct ndk_listener *listener, struct ndk_address *local);
+int loopback_listen_end(struct ndk_listener *listener);
+void loopback_listener_destroy(struct ndk_listener *listener);
+int loopback_endpoint_create(struct ndk_endpoint *endpoint, const struct ndk_address *address);
+void loopback_endpoint_destroy(struct ndk_endpoint *endpoint);
+
 /* ---- Connections: loopback_connect.c ---- */
 
 enum loopback_link_state {
@@ -164,17 +175,9 @@ struct loopback_connector {
 	_Atomic(struct loopback_port *) port;
 };
 
-/* Beside a listener and a shared endpoint. */
-struct loopback_listener {
-	struct loopback_port *port;
-};
-
 extern const struct ndk_connection_operations loopback_connection;
 
 void loopback_connector_destroy(struct ndk_connector *connector);
-int loopback_endpoint_create(struct ndk_endpoint *endpoint, const struct ndk_address *address);
-void loopback_endpoint_destroy(struct ndk_endpoint *endpoint);
-void loopback_listener_destroy(struct ndk_listener *listener);
 void loopback_link_put(struct loopback_link *link);
 /* The other end's QP with a busy reference; 0: it has gone. */
 struct ndk_qp *loopback_link_peer(struct loopback_link *link, unsigned side);

@@ -467,52 +467,9 @@ void loopback_connector_destroy(struct ndk_connector *connector)
 		loopback_link_put(self->link);
 }
 
-/* ---- Listeners and shared endpoints ---- */
-
-static int op_listen(struct ndk_listener *listener, struct ndk_address *local)
-{
-	struct loopback_listener *self = ndk_private(listener);
-	int status = loopback_port_open(listener->object.adapter->device, local, &self->port);
-	if (status == NDK_SUCCESS)
-		loopback_port_listen(self->port, listener);
-	return status;
-}
-
-static int op_listen_end(struct ndk_listener *listener)
-{
-	struct loopback_listener *self = ndk_private(listener);
-	if (self->port)
-		loopback_port_listen(self->port, NULL);
-	return NDK_SUCCESS;
-}
-
-void loopback_listener_destroy(struct ndk_listener *listener)
-{
-	struct loopback_listener *self = ndk_private(listener);
-	if (self->port)
-		loopback_port_put(self->port);
-}
-
-int loopback_endpoint_create(struct ndk_endpoint *endpoint, const struct ndk_address *address)
-{
-	struct loopback_listener *self = ndk_private(endpoint);
-	struct ndk_address local = *address;
-	int status = loopback_port_open(endpoint->object.adapter->device, &local, &self->port);
-	if (status == NDK_SUCCESS)
-		ndk_endpoint_bound(endpoint, &local);
-	return status;
-}
-
-void loopback_endpoint_destroy(struct ndk_endpoint *endpoint)
-{
-	struct loopback_listener *self = ndk_private(endpoint);
-	if (self->port)
-		loopback_port_put(self->port);
-}
-
 const struct ndk_connection_operations loopback_connection = {
-	.listen = op_listen,
-	.listen_end = op_listen_end,
+	.listen = loopback_listen,
+	.listen_end = loopback_listen_end,
 	.connect = op_connect,
 	.complete_connect = op_complete_connect,
 	.accept = op_accept,

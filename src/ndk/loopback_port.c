@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loopback_port.c: addresses and ports of loopback RNICs (NDK-135, NDK-144).
+ * loopback_port.c: addresses and ports of loopback RNICs (NDK-135, NDK-144), and the listeners and
+ * shared endpoints that hold them.
  *
  * An endpoint is an address and a port, in a table by hash; references are what the documents
  * count: a listener and each connector that it accepted; a connector that connects; a shared
@@ -136,4 +137,47 @@ struct ndk_listener *loopback_port_find(const struct ndk_address *address,
 	}
 	ke_lock_lower(&table_lock, old);
 	return listener;
+}
+
+/* ---- Listeners and shared endpoints ---- */
+
+int loopback_listen(struct ndk_listener *listener, struct ndk_address *local)
+{
+	struct loopback_listener *self = ndk_private(listener);
+	int status = loopback_port_open(listener->object.adapter->device, local, &self->port);
+	if (status == NDK_SUCCESS)
+		loopback_port_listen(self->port, listener);
+	return status;
+}
+
+int loopback_listen_end(struct ndk_listener *listener)
+{
+	struct loopback_listener *self = ndk_private(listener);
+	if (self->port)
+		loopback_port_listen(self->port, NULL);
+	return NDK_SUCCESS;
+}
+
+void loopback_listener_destroy(struct ndk_listener *listener)
+{
+	struct loopback_listener *self = ndk_private(listener);
+	if (self->port)
+		loopback_port_put(self->port);
+}
+
+int loopback_endpoint_create(struct ndk_endpoint *endpoint, const struct ndk_address *address)
+{
+	struct loopback_listener *self = ndk_private(endpoint);
+	struct ndk_address local = *address;
+	int status = loopback_port_open(endpoint->object.adapter->device, &local, &self->port);
+	if (status == NDK_SUCCESS)
+		ndk_endpoint_bound(endpoint, &local);
+	return status;
+}
+
+void loopback_endpoint_destroy(struct ndk_endpoint *endpoint)
+{
+	struct loopback_listener *self = ndk_private(endpoint);
+	if (self->port)
+		loopback_port_put(self->port);
 }
