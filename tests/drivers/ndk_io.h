@@ -94,6 +94,12 @@ CHECK_HELPER void io_close(struct io *io)
 	consumer_close(&io->a);
 }
 
+/* The adapters are those of the core's loopback provider; verbs has its limits (docs/verbs.md). */
+CHECK_HELPER BOOLEAN io_is_loopback(const struct io *io)
+{
+	return io->a.info.VendorId == 0x4b5448;
+}
+
 CHECK_HELPER ULONG io_address_size(const SOCKADDR_INET *address)
 {
 	return address->si_family == AF_INET ? sizeof(SOCKADDR_IN) : sizeof(SOCKADDR_IN6);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Runs in the guest of ./x check-vm (busybox's sh). Each line of /tests/list is a test: the name of a function t_NAME, which fails by its
+# Runs in the guest of ./x check-vm (busybox's sh). Usage: guest.sh LIST. Each line of the file LIST is a test: the name of a function t_NAME, which fails by its
 # status, or a case of tests/drivers/cases.txt: "NAME|IMAGES|OPTIONS|ACTIONS|EXPECTED".
 export HOME=/tmp
 address=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^ketch.address=//p')
@@ -61,6 +61,16 @@ t_rping_server() {
 	[ $status = 0 ] && [ "$(grep -c 'ping data' pings)" = 3 ]
 }
 
+# ---- Two guests: the server is in 10.9.0.2, the client in 10.9.0.1 ----
+
+t_peer_server() { verbs /tests/rping_server.sys; }
+t_peer_client() {
+	n=0
+	until verbs /tests/rping_peer.sys >out 2>&1 || [ $((n += 1)) = 20 ]; do sleep 1; done
+	cat out
+	[ $n -lt 20 ]
+}
+
 # ---- A case of tests/drivers/cases.txt, judged as tests/drivers/run.sh does ----
 
 run_case() { # IMAGES OPTIONS ACTIONS EXPECTED
@@ -100,5 +110,5 @@ while IFS='|' read -r name images options actions expected <&3; do
 		tail -n 40 /tmp/log | sed 's/^/  | /'
 		failed=1
 	fi
-done 3</tests/list
+done 3<"$1"
 exit $failed

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # ./x check-vm: NDK on the `verbs` provider in a QEMU guest with Debian's kernel and soft-RoCE; no root, no KVM.
-# Usage: run.sh [PATTERN ...]   of names: functions t_* of guest.sh, and the NDK cases of tests/drivers/cases.txt; all of them unless given.
+# Usage: run.sh [PATTERN ...]   of names: functions t_* of guest.sh, the NDK cases of tests/drivers/cases.txt, and `peer`, which takes two
+# guests; all of them unless given.
 # Prints PASS and FAIL lines and, last, "N passed, N failed". What the guest needs is kept in build/vm; one guest runs at a time.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 2
@@ -57,6 +58,7 @@ driver nmi_watch.sys examples/nmi_watch.c
 driver ndk_speed.sys tests/vm/ndk_speed.c
 driver rping_server.sys tests/vm/ndk_rping.c -DCASE=0
 driver rping_client.sys tests/vm/ndk_rping.c -DCASE=1
+driver rping_peer.sys tests/vm/ndk_rping.c -DCASE=2
 driver ndk_dereg.sys examples/ndk_dereg.c
 driver ndk_pingpong.sys examples/ndk_pingpong.c
 for name in "${tests[@]}"; do
@@ -67,13 +69,26 @@ while IFS='|' read -r name drivers options actions expected; do
 	[[ $name == ndk-* ]] && wanted "$name" || continue
 	add_case "$name" "$(trim "$drivers")" "$(trim "$options")" "$(trim "$actions")" "$(trim "$expected")"
 done <tests/drivers/cases.txt
-[ -s $vm/list ] || fail "no test has a name like ${patterns[*]}"
-files+=($vm/list=/tests/list)
+wanted peer && two=1 || two=0
+[ -s $vm/list ] || [ $two = 1 ] || fail "no test has a name like ${patterns[*]}"
+echo peer_client >$vm/list1
+echo peer_server >$vm/list2
+files+=($vm/list=/tests/list $vm/list1=/tests/list1 $vm/list2=/tests/list2)
 tools/vm/image $vm/guest.cpio $vm/kernel "${files[@]}" || fail 'image: see above'
 
 log=$vm/guest.log
 count=$(wc -l <$vm/list)
-tools/vm/boot $vm/kernel $vm/guest.cpio $((120 + 20 * count)) 1 | tee $log
+: >$log
+[ "$count" = 0 ] || tools/vm/boot $vm/kernel $vm/guest.cpio $((120 + 20 * count)) 1 /tests/list | tee $log
+if [ $two = 1 ]; then # two guests and a wire: datagrams between two sockets
+	wire() { echo "dgram,local.type=unix,local.path=$vm/wire$1,remote.type=unix,remote.path=$vm/wire$2"; }
+	rm -f $vm/wire1 $vm/wire2
+	tools/vm/boot $vm/kernel $vm/guest.cpio 180 "2,$(wire 2 1)" /tests/list2 >$vm/guest2.log &
+	tools/vm/boot $vm/kernel $vm/guest.cpio 180 "1,$(wire 1 2)" /tests/list1 | tee -a $log
+	wait
+	tee -a $log <$vm/guest2.log
+	cat $vm/list1 $vm/list2 >>$vm/list
+fi
 passed=$(grep -c '^PASS ' $log)
 failed=$(grep -c '^FAIL ' $log)
 while IFS='|' read -r name _; do

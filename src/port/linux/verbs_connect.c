@@ -147,16 +147,53 @@ int verbs_qp_move(struct verbs_connection *c, struct verbs_qp *qp, enum ibv_qp_s
 	return verbs.ibv_modify_qp(qp->qp, &attributes, mask);
 }
 
+static struct verbs_connection *shared;
+
+static bool same(const struct ndk_address *a, const struct ndk_address *b)
+{
+	return a->family == b->family && a->port == b->port &&
+	       !memcmp(a->bytes, b->bytes, sizeof a->bytes);
+}
+
+/* Connections of a shared endpoint need different destinations; rdma_cm would not mind (NDK-145).
+ */
+static int list(struct verbs_connection *c)
+{
+	verbs_address_out(&c->id->route.addr.src_addr, &c->local);
+	for (struct verbs_connection *other = shared; other; other = other->next)
+		if (same(&other->local, &c->local) &&
+		    same(&other->parameters.remote, &c->parameters.remote))
+			return EISCONN;
+	c->next = shared;
+	shared = c;
+	c->listed = true;
+	return 0;
+}
+
+static void unlist(struct verbs_connection *c)
+{
+	struct verbs_connection **link = &shared;
+	if (!c->listed)
+		return;
+	while (*link != c)
+		link = &(*link)->next;
+	*link = c->next;
+	c->listed = false;
+}
+
 static void connect_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, start);
 	struct sockaddr_storage remote;
 	int error = verbs_id_open(c->device, c, &c->parameters.local,
 				  c->parameters.endpoint != NULL, &c->id);
+	if (!error && c->parameters.endpoint)
+		error = list(c);
 	verbs_address_in(&c->parameters.remote, &remote);
-	if (!error &&
-	    verbs.rdma_resolve_addr(c->id, NULL, (struct sockaddr *)&remote, RESOLVE_MS)) {
+	if (!error && verbs.rdma_resolve_addr(c->id, NULL, (struct sockaddr *)&remote, RESOLVE_MS))
 		error = errno;
+	if (error) {
+		unlist(c);
 		verbs_id_close(&c->id);
 	}
 	verbs_finish(job, verbs_status(error));
@@ -384,6 +421,7 @@ static void end_run(struct verbs_job *job)
 	struct verbs_connection *c = CONNECTION(job, end);
 	if (c->id && atomic_load(&c->flags) & CONNECTION_ESTABLISHED)
 		verbs.rdma_disconnect(c->id);
+	unlist(c);
 	verbs_id_close(&c->id);
 	job->run = end_drain;
 	verbs_pass(&verbs_data, job);

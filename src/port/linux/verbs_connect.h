@@ -34,6 +34,10 @@ struct verbs_connection {
 	struct ndk_connect_parameters parameters; /* ours */
 	struct ndk_offer peer;                    /* limits that came with the peer's half */
 	struct verbs_job start, establish, reject, disconnect, broke, end;
+	/* From a shared endpoint: all of them. Control thread. */
+	struct verbs_connection *next;
+	struct ndk_address local;
+	bool listed;
 };
 
 /* The private bytes of a connector. */

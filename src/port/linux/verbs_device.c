@@ -54,6 +54,10 @@ int verbs_status(int error)
 		return NDK_SHARING_VIOLATION;
 	case EADDRNOTAVAIL:
 		return NDK_INVALID_ADDRESS;
+	case ENOBUFS:
+		return NDK_TOO_MANY_ADDRESSES;
+	case EISCONN:
+		return NDK_ADDRESS_ALREADY_EXISTS;
 	case ENETUNREACH:
 	case ENODEV:
 	case ENETDOWN:

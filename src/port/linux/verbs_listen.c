@@ -64,7 +64,19 @@ static int bind_anywhere(struct rdma_cm_id *id, struct ndk_address address)
 		if (errno != EADDRINUSE)
 			return errno;
 	}
-	return EMFILE;
+	return ENOBUFS;
+}
+
+/* Whether the adapter has this address. */
+static bool is_ours(const struct ndk_device *device, const struct ndk_address *address)
+{
+	static const uint8_t any[16];
+	size_t size = address->family == 2 ? 4 : 16;
+	for (uint32_t i = 0; i < device->address_count; i++)
+		if (device->addresses[i].family == address->family &&
+		    !memcmp(device->addresses[i].bytes, address->bytes, size))
+			return true;
+	return !memcmp(any, address->bytes, size);
 }
 
 static int bind_to(struct rdma_cm_id *id, const struct ndk_address *address)
@@ -81,10 +93,10 @@ int verbs_id_open(struct verbs_device *device, void *context, const struct ndk_a
 		  bool shared, struct rdma_cm_id **out)
 {
 	struct rdma_cm_id *id;
-	int one = 1, error = 0;
+	int one = 1, error = is_ours(device->core, address) ? 0 : EADDRNOTAVAIL;
 	if (verbs.rdma_create_id(device->events, &id, context, RDMA_PS_TCP))
 		return errno;
-	if (shared &&
+	if (!error && shared &&
 	    verbs.rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one, sizeof one))
 		error = errno;
 	if (!error)
@@ -179,8 +191,15 @@ int verbs_listen_end(struct ndk_listener *listener)
 static void endpoint_run(struct verbs_job *job)
 {
 	struct verbs_listener *l = (struct verbs_listener *)job;
-	int error = verbs_id_open(l->device, l, &l->address, true, &l->id);
-	if (!error)
+	int one = 1, error = verbs_id_open(l->device, l, &l->address, false, &l->id);
+	if (!error) /* nobody else has the address; from now on its connectors may share it */
+		error = verbs.rdma_set_option(l->id, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &one,
+					      sizeof one)
+				? errno
+				: 0;
+	if (error)
+		verbs_id_close(&l->id);
+	else
 		verbs_address_out(&l->id->route.addr.src_addr, &l->address);
 	verbs_finish(job, verbs_status(error));
 }
