@@ -112,6 +112,9 @@ struct verbs_region {
 	struct ibv_mw *mw;
 	struct verbs_qp *bound; /* the window is bound to this QP, and in its list */
 	struct verbs_region *next_bound;
+	struct verbs_region *parent; /* of an MW: the MR's that it was bound to, if that is fast */
+	struct verbs_memory *owner;
+	_Atomic uint32_t fresh_token; /* of a new window, for the core; 0: told */
 };
 
 /* The private bytes of a PD. */
@@ -125,7 +128,7 @@ struct verbs_pd {
 
 /* The private bytes of an MR or MW. */
 struct verbs_memory {
-	struct verbs_job job;
+	struct verbs_job job, renewed;
 	void *object;
 	struct verbs_pd *pd;
 	struct verbs_region *region;
@@ -163,6 +166,7 @@ struct verbs_node {
 	enum verbs_kind kind;
 	bool done;    /* the device is through with it; waits for those before it */
 	bool broken;  /* its failure broke the QP */
+	bool window;  /* the device has a bind or invalidation of a window for it */
 	bool flagged; /* a receive: the device says that it invalidated `token` */
 	struct verbs_qp *qp;
 	struct verbs_srq *srq;
@@ -179,7 +183,7 @@ struct verbs_node {
 		struct ibv_mr *temporary;
 	} sges[VERBS_SGES];
 	/* Fast registration, bind, invalidation. */
-	struct verbs_region *region;
+	struct verbs_region *region, *parent; /* parent: of a window, the fast-register MR's */
 	uint32_t generation, rights, remote_token;
 	char *base;
 	uint64_t start, length;
@@ -220,6 +224,8 @@ struct verbs_srq {
 	struct ibv_srq *srq;
 	struct ndk_srq_parameters parameters;
 	struct verbs_queue receives; /* data thread */
+	struct verbs_node *waiting;  /* the first of those that the device has no room for */
+	uint32_t posted;
 };
 
 int verbs_qp_create(void *object, const struct ndk_qp_parameters *parameters);
@@ -240,7 +246,10 @@ void verbs_qp_flush(struct verbs_qp *qp);
 void verbs_qp_error(struct verbs_qp *qp);
 /* Data thread: run `job` (once more) when all requests have come back. */
 void verbs_qp_drain(struct verbs_qp *qp, struct verbs_job *job);
-/* Data thread: windows that are bound to the QP; none afterwards. */
+/* Data thread: the window ends, whatever it is bound to, and what lies under it; a new one, with
+ * another token, takes its place. */
+void verbs_region_renew(struct verbs_region *region);
+/* Data thread: no window that is bound to the QP is left. */
 void verbs_qp_unbind(struct verbs_qp *qp);
 /* Data thread: the window is bound no more; 0 bound: nothing. */
 void verbs_region_unbind(struct verbs_region *region);

@@ -136,6 +136,9 @@ int verbs_memory_create(void *object, enum ndk_type type)
 	m->region->mr = NULL;
 	m->region->mw = NULL;
 	m->region->bound = NULL;
+	m->region->parent = NULL;
+	m->region->owner = m;
+	m->region->fresh_token = 0;
 	if (type == NDK_TYPE_MR)
 		return NDK_SUCCESS;
 	m->job.run = window_make;
@@ -153,16 +156,44 @@ static void region_free(struct verbs_region *region)
 	verbs_pool_put(&regions, region);
 }
 
+static void tell_token(struct verbs_job *job)
+{
+	struct verbs_memory *m =
+		(struct verbs_memory *)((char *)job - offsetof(struct verbs_memory, renewed));
+	ndk_memory_token(m->object, atomic_exchange(&m->region->fresh_token, 0));
+}
+
+static void dealloc(struct ibv_mw *mw)
+{
+	if (!mw || !ibv_dealloc_mw(mw))
+		return;
+	fprintf(stderr, "ketch: the RDMA device does not free a memory window\n");
+	abort();
+}
+
+void verbs_region_renew(struct verbs_region *region)
+{
+	struct verbs_memory *m = region->owner;
+	verbs_region_unbind(region);
+	dealloc(region->mw);
+	atomic_store(&region->lkey, 0);
+	verbs_dereg(region->mr);
+	region->mr = NULL;
+	region->mw = ibv_alloc_mw(m->pd->pd, IBV_MW_TYPE_2);
+	if (region->mw && !atomic_exchange(&region->fresh_token, region->mw->rkey)) {
+		m->renewed.done = tell_token;
+		atomic_store(&m->renewed.state, 0);
+		verbs_finish(&m->renewed, NDK_SUCCESS);
+	}
+}
+
 /* On the data thread, which may have the window in a list. */
 static void window_unmake(struct verbs_job *job)
 {
 	struct verbs_memory *m = (struct verbs_memory *)job;
 	struct verbs_region *region = m->region;
 	verbs_region_unbind(region);
-	if (region->mw && ibv_dealloc_mw(region->mw)) {
-		fprintf(stderr, "ketch: the RDMA device does not free a memory window\n");
-		abort();
-	}
+	dealloc(region->mw);
 	verbs_dereg(region->mr);
 	region_free(region);
 	verbs_finish(job, NDK_SUCCESS);
@@ -185,7 +216,9 @@ int verbs_memory_destroy(void *object, enum ndk_type type)
 	}
 	m->job.run = window_unmake;
 	m->job.done = memory_unmade;
-	return verbs_call(&verbs_data, &m->job);
+	/* Not waited for: a new token may be on its way to verbs_service. */
+	verbs_submit(&verbs_data, &m->job);
+	return NDK_PENDING;
 }
 
 /* ---- NdkRegisterMr, NdkDeregisterMr ---- */

@@ -60,8 +60,49 @@ static void queue_remove(struct verbs_queue *queue, struct verbs_node *node)
 		queue->last = node->previous;
 }
 
+/* ---- Windows ---- */
+
+void verbs_region_unbind(struct verbs_region *region)
+{
+	if (!region->bound)
+		return;
+	struct verbs_region **link = &region->bound->windows;
+	while (*link != region)
+		link = &(*link)->next_bound;
+	*link = region->next_bound;
+	region->bound = NULL;
+}
+
+void verbs_qp_unbind(struct verbs_qp *qp)
+{
+	while (qp->windows)
+		verbs_region_renew(qp->windows);
+}
+
+/* A fast registration ends: so do the windows that were bound to it, on whatever QP (NDK-131). */
+static void end_children(struct verbs_device *device, const struct verbs_region *parent)
+{
+	for (struct verbs_qp *qp = device->qps; qp; qp = qp->next) {
+		struct verbs_region *region = qp->windows;
+		while (region) {
+			struct verbs_region *next = region->next_bound;
+			if (region->parent == parent)
+				verbs_region_renew(region);
+			region = next;
+		}
+	}
+}
+
+/* ---- The end of a node ---- */
+
 static void finish(struct verbs_node *node)
 {
+	struct verbs_region *region = node->region;
+	bool alive = region && atomic_load(&region->generation) == node->generation;
+	if (alive && node->work->operation == NDK_INVALIDATE)
+		end_children(node->qp->device, region);
+	if (alive && node->window && node->status != NDK_SUCCESS)
+		verbs_region_renew(region); /* who knows what it is bound to */
 	for (uint32_t i = 0; i < node->sge_count; i++)
 		verbs_dereg(node->sges[i].temporary);
 	verbs_dereg(node->leaves);
@@ -93,35 +134,6 @@ void verbs_qp_drain(struct verbs_qp *qp, struct verbs_job *job)
 	job->next = qp->drained;
 	qp->drained = job;
 	tell_drained(qp);
-}
-
-/* ---- Windows ---- */
-
-void verbs_region_unbind(struct verbs_region *region)
-{
-	if (!region->bound)
-		return;
-	struct verbs_region **link = &region->bound->windows;
-	while (*link != region)
-		link = &(*link)->next_bound;
-	*link = region->next_bound;
-	region->bound = NULL;
-}
-
-void verbs_qp_unbind(struct verbs_qp *qp)
-{
-	while (qp->windows) {
-		struct verbs_region *region = qp->windows;
-		verbs_region_unbind(region);
-		if (ibv_dealloc_mw(region->mw)) {
-			fprintf(stderr, "ketch: the RDMA device does not free a memory window\n");
-			abort();
-		}
-		region->mw = NULL;
-		verbs_dereg(region->mr);
-		region->mr = NULL;
-		atomic_store(&region->lkey, 0);
-	}
 }
 
 /* The peer has invalidated a window of this QP. */
@@ -202,6 +214,8 @@ static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 	if (node->kind ==
 	    VERBS_SRQ_RECEIVE) { /* any QP may take any of them: it leaves the queue */
 		queue_remove(&node->srq->receives, node);
+		node->srq->posted--;
+		verbs_srq_refill(node->srq);
 		node->qp = qp_by_number(device, wc->qp_num);
 	}
 	if (node->kind != VERBS_SEND && wc->status == IBV_WC_SUCCESS) {

@@ -35,7 +35,7 @@ static struct verbs_node *node_get(enum verbs_kind kind)
 	if (!node)
 		return NULL;
 	memset(node, 0, offsetof(struct verbs_node, sges));
-	node->region = NULL;
+	node->region = node->parent = NULL;
 	node->leaves = NULL;
 	node->kind = kind;
 	return node;
@@ -94,6 +94,8 @@ static int resolve_change(struct verbs_node *node, struct ndk_work *work)
 	node->generation = atomic_load(&object->region->generation);
 	if (memory) {
 		struct verbs_memory *from = ndk_private(ndk_change_region(change));
+		if (from != object)
+			node->parent = from->region;
 		if (memory->run_count) {
 			from->base = verbs_contiguous(memory);
 			from->start = memory->start;
@@ -251,6 +253,16 @@ static int post_receive(struct verbs_node *node)
 				     : ibv_post_srq_recv(node->srq->srq, &wr, &bad));
 }
 
+void verbs_srq_refill(struct verbs_srq *srq)
+{
+	struct verbs_node *node = srq->waiting;
+	if (!node)
+		return;
+	srq->waiting = node->next;
+	srq->posted++;
+	node->status = post_receive(node);
+}
+
 /*
  * A window takes another key with each bind, but a fast-register MR keeps its token (DEF-1). So
  * when it already has the wanted key it is bound with another one first, without any rights, and
@@ -311,7 +323,9 @@ static bool post_bind(struct verbs_node *node, struct ibv_send_wr *wr)
 		node->status = NDK_ACCESS_VIOLATION;
 		return false;
 	}
+	node->window = true;
 	region->mw->rkey = node->remote_token;
+	region->parent = node->parent;
 	region->bound = qp;
 	region->next_bound = qp->windows;
 	qp->windows = region;
@@ -331,6 +345,7 @@ static bool post_invalidate(struct verbs_node *node, struct ibv_send_wr *wr)
 	wr->invalidate_rkey = region->mw->rkey;
 	bool own = region->bound == node->qp;
 	if (own && !ibv_post_send(node->qp->qp, wr, &bad)) {
+		node->window = true;
 		verbs_region_unbind(region);
 		return true;
 	}
@@ -422,6 +437,14 @@ void verbs_node_post(struct verbs_job *job)
 	    node->generation != atomic_load(&node->region->generation))
 		node->status = NDK_ACCESS_VIOLATION;
 	bool posted = false;
+	if (node->srq) { /* NdkModifySrq may have made it deeper than the device's */
+		if (node->srq->posted == node->srq->parameters.depth) {
+			if (!node->srq->waiting)
+				node->srq->waiting = node;
+			return;
+		}
+		node->srq->posted++;
+	}
 	if (node->status != NDK_SUCCESS)
 		posted = node->kind == VERBS_SEND && post_fault(node);
 	else if (node->kind != VERBS_SEND)

@@ -7,6 +7,8 @@
 
 bool verbs_nodes_start(void);
 void verbs_node_post(struct verbs_job *job);
+/* There may be room for one more receive. */
+void verbs_srq_refill(struct verbs_srq *srq);
 /* In verbs_service. */
 void verbs_node_done(struct verbs_job *job);
 void verbs_node_free(struct verbs_node *node);
