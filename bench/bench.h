@@ -41,6 +41,10 @@ static inline void bench_record(uint64_t ns)
 void bench_measure(const char *name, const char *what, const char *reach,
 		   double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
 		   unsigned samples);
+/* The same, as a rate: times a second (of 1 MiB: MiB/s). */
+void bench_measure_rate(const char *name, const char *what, const char *reach,
+			double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
+			unsigned samples);
 /* The rows of ndk_rows.c. False: they could not be measured. */
 bool bench_ndk_rows(void);
 

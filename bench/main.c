@@ -78,6 +78,18 @@ void bench_measure(const char *name, const char *what, const char *reach,
 	row->ratio = row->value / row->baseline;
 }
 
+void bench_measure_rate(const char *name, const char *what, const char *reach,
+			double (*figure)(unsigned), double (*baseline)(unsigned), unsigned count,
+			unsigned samples)
+{
+	bench_measure(name, what, reach, figure, baseline, count, samples);
+	struct row *row = &rows[row_count - 1];
+	row->unit = "/s";
+	row->value = 1e9 / row->value;
+	row->baseline = 1e9 / row->baseline;
+	row->ratio = row->value / row->baseline;
+}
+
 static void calibrate(const char *name, const char *what, double (*figure)(unsigned),
 		      unsigned count)
 {
