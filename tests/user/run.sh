@@ -116,11 +116,12 @@ none_left() { [ -z "$(living "$1")" ]; }
 one_runs() { [ -n "$(living "$1")" ]; }
 has_line() { grep -q "$1" "$work/log"; }
 
+child_of() { machine_pid=$(pgrep -P "$1"); }
+
 start() { # WORDS...: ketch in the background, in $machine
 	timeout 60 "$ketch" run --timeout=30 "$@" >"$work/log" 2>&1 </dev/null &
 	machine=$!
-	sleep 0.05
-	machine_pid=$(pgrep -P $machine)
+	await 10 child_of $machine
 }
 
 seed=${KETCH_SEED:-$RANDOM}
@@ -145,9 +146,18 @@ if wanted user-program-killed "$@"; then
 		await 10 one_runs "$stray" || why="it did not begin"
 		sleep "0.0$((RANDOM % 10))$((RANDOM % 10))"
 		pkill -KILL -P "$machine_pid" -x "$stray"
-		wait $machine || why="exit status $? in round $round (KETCH_SEED=$seed)"
-		has_line 'ended by signal 9 SIGKILL' || why="it did not say so (KETCH_SEED=$seed)"
+		wait $machine
+		status=$?
+		if has_line 'it was killed before it began'; then # in the middle of its exec
+			[ $status = 2 ] || why="exit status $status instead of 2 in round $round (KETCH_SEED=$seed)"
+		elif ! has_line 'ended by signal 9 SIGKILL'; then
+			why="it did not say so in round $round (KETCH_SEED=$seed)"
+		elif [ $status != 0 ]; then
+			why="exit status $status in round $round (KETCH_SEED=$seed)"
+		fi
+		[ -z "$why" ] || break
 		await 10 none_left "$stray" || why="a process was left in round $round (KETCH_SEED=$seed)"
+		[ -z "$why" ] || break
 	done
 	[ -z "$why" ] && verdict user-program-killed || verdict user-program-killed "$why"
 fi
