@@ -48,15 +48,6 @@ void ndk_qp_broken(struct ndk_qp *qp, uint32_t reason)
 
 /* ---- Flush ---- */
 
-/* VER-61: the consumer never ended a chain of deferred requests (NDK-107). */
-static void check_deferred(struct ndk_qp *qp, const char *function, uint64_t caller)
-{
-	if (qp->deferred)
-		vf_report(VF_NdkDeferOpen, function, caller, (uint64_t)qp,
-			  "the last request posted to the QP %p has NDK_OP_FLAG_DEFER", qp);
-	qp->deferred = false;
-}
-
 /*
  * Cancel what is posted to both queues; each request completes with STATUS_CANCELLED. IRQL <=
  * DISPATCH_LEVEL, also while something is being posted. Source: NDK-60, NDK-100, NDK-106.
@@ -64,11 +55,8 @@ static void check_deferred(struct ndk_qp *qp, const char *function, uint64_t cal
 VOID NTAPI ndk_qp_flush(NDK_QP *pNdkQp)
 {
 	struct ndk_qp *qp = (struct ndk_qp *)pNdkQp;
-	uint64_t caller = NDK_CALLER();
-	if (!ndk_object_enter(qp, NdkObjectTypeQp, "NdkFlush", caller))
+	if (!ndk_object_enter(qp, NdkObjectTypeQp, "NdkFlush", NDK_CALLER()))
 		return;
-	if (vf_on())
-		check_deferred(qp, "NdkFlush", caller);
 	qp->data->flush(qp);
 	ndk_object_leave(qp);
 }
@@ -78,8 +66,9 @@ VOID NTAPI ndk_qp_flush(NDK_QP *pNdkQp)
 static void begin_close(struct ndk_object *object)
 {
 	struct ndk_qp *qp = (struct ndk_qp *)object;
-	if (vf_on())
-		check_deferred(qp, "NdkCloseQp", object->caller);
+	if (qp->deferred && vf_on()) /* the consumer never ended a chain (NDK-107, VER-61) */
+		vf_report(VF_NdkDeferOpen, "NdkCloseQp", object->caller, (uint64_t)qp,
+			  "the last request posted to the QP %p has NDK_OP_FLAG_DEFER", qp);
 	ndk_qp_kill(qp);
 }
 
