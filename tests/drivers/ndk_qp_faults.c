@@ -35,6 +35,8 @@ static void refused(struct io *io)
 /* A fault of the request: its status; the rest is cancelled; both sides hear of it. */
 static void fault(struct io *io, NTSTATUS posted, NTSTATUS wanted, const char *text)
 {
+	if (!io_is_loopback(io) && wanted == STATUS_REMOTE_RESOURCES)
+		wanted = STATUS_ACCESS_VIOLATION; /* a device does not tell bounds from rights */
 	/* Behind it: requests that must be cancelled. */
 	NTSTATUS next = io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0,
 				 (PVOID)99);

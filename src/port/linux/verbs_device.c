@@ -292,7 +292,7 @@ bool port_verbs_open(struct ndk_device *device, const char *name, char *why, siz
 			 strerror(error));
 		return false;
 	}
-	v->hides_invalidation = v->attributes.vendor_id == SOFT_ROCE_VENDOR;
+	v->soft_roce = v->attributes.vendor_id == SOFT_ROCE_VENDOR;
 	if (!share(v, why, size))
 		return false;
 	fill_limits(v, &port);

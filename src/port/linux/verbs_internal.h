@@ -80,9 +80,8 @@ struct verbs_device {
 	uint32_t cq_size, cq_used; /* control thread */
 	struct rdma_event_channel *events;
 	struct ndk_device *core;
-	struct verbs_qp *qps;    /* data thread */
-	bool hides_invalidation; /* soft-RoCE: a completion tells the token, but not that it is one
-				  */
+	struct verbs_qp *qps; /* data thread */
+	bool soft_roce;       /* has its own ways, see verbs_poll.c and verbs_work.c */
 	struct verbs_device *next;
 };
 
@@ -205,6 +204,7 @@ struct verbs_qp {
 	struct ndk_qp_parameters parameters;
 	/* Data thread. */
 	struct verbs_queue sends, receives;
+	struct verbs_node *waiting; /* the first of `sends` that must wait for those before it */
 	struct verbs_region *windows;
 	struct verbs_job *drained; /* run them when both queues are empty */
 	bool error;                /* in the error state, by us or by the device */

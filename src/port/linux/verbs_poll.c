@@ -118,7 +118,8 @@ static void tell_drained(struct verbs_qp *qp)
 	}
 }
 
-void verbs_queue_retire(struct verbs_queue *queue)
+/* Those at the front that are done are finished. */
+static void retire(struct verbs_queue *queue)
 {
 	struct verbs_node *node;
 	while ((node = queue->first) && node->done) {
@@ -126,6 +127,18 @@ void verbs_queue_retire(struct verbs_queue *queue)
 		queue_remove(queue, node);
 		finish(node);
 		tell_drained(qp);
+	}
+}
+
+void verbs_queue_retire(struct verbs_queue *queue)
+{
+	struct verbs_node *node = queue->first;
+	struct verbs_qp *qp = node && node->kind == VERBS_SEND ? node->qp : NULL;
+	retire(queue);
+	while (qp && (node = qp->waiting) && !verbs_node_must_wait(node)) {
+		qp->waiting = node->next;
+		verbs_node_begin(node);
+		retire(queue);
 	}
 }
 
@@ -221,8 +234,8 @@ static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 	if (node->kind != VERBS_SEND && wc->status == IBV_WC_SUCCESS) {
 		node->bytes = wc->byte_len;
 		node->flagged = wc->wc_flags & IBV_WC_WITH_INV;
-		if (device->hides_invalidation && !(wc->wc_flags & IBV_WC_WITH_IMM) &&
-		    wc->invalidated_rkey)
+		/* Soft-RoCE tells the token, but not that it is one. */
+		if (device->soft_roce && !(wc->wc_flags & IBV_WC_WITH_IMM) && wc->invalidated_rkey)
 			node->flagged = true;
 		if (node->flagged && node->qp) {
 			node->token = wc->invalidated_rkey;

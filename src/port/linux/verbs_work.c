@@ -428,23 +428,12 @@ static bool post_send(struct verbs_node *node)
 	}
 }
 
-void verbs_node_post(struct verbs_job *job)
+void verbs_node_begin(struct verbs_node *node)
 {
-	struct verbs_node *node = (struct verbs_node *)job;
-	struct verbs_queue *queue = verbs_queue_of(node);
-	verbs_queue_add(queue, node);
 	if (node->status == NDK_SUCCESS && node->region &&
 	    node->generation != atomic_load(&node->region->generation))
 		node->status = NDK_ACCESS_VIOLATION;
 	bool posted = false;
-	if (node->srq) { /* NdkModifySrq may have made it deeper than the device's */
-		if (node->srq->posted == node->srq->parameters.depth) {
-			if (!node->srq->waiting)
-				node->srq->waiting = node;
-			return;
-		}
-		node->srq->posted++;
-	}
 	if (node->status != NDK_SUCCESS)
 		posted = node->kind == VERBS_SEND && post_fault(node);
 	else if (node->kind != VERBS_SEND)
@@ -458,5 +447,36 @@ void verbs_node_post(struct verbs_job *job)
 	node->done = true;
 	if (node->status != NDK_SUCCESS && node->qp)
 		verbs_node_failed(node);
-	verbs_queue_retire(queue);
+}
+
+/*
+ * Soft-RoCE stalls when a send is tried again (the receiver was not ready) and a bind or an
+ * invalidation is behind it. There, such a request waits until those before it are complete, and
+ * those behind it wait with it.
+ */
+bool verbs_node_must_wait(const struct verbs_node *node)
+{
+	return node->region && node->previous && node->qp->device->soft_roce;
+}
+
+void verbs_node_post(struct verbs_job *job)
+{
+	struct verbs_node *node = (struct verbs_node *)job;
+	verbs_queue_add(verbs_queue_of(node), node);
+	if (node->srq) { /* NdkModifySrq may have made it deeper than the device's */
+		if (node->srq->posted == node->srq->parameters.depth) {
+			if (!node->srq->waiting)
+				node->srq->waiting = node;
+			return;
+		}
+		node->srq->posted++;
+	}
+	if (node->kind == VERBS_SEND && (node->qp->waiting || verbs_node_must_wait(node))) {
+		if (!node->qp->waiting)
+			node->qp->waiting = node;
+		return;
+	}
+	verbs_node_begin(node);
+	if (node->done)
+		verbs_queue_retire(verbs_queue_of(node));
 }

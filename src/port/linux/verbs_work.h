@@ -7,6 +7,9 @@
 
 bool verbs_nodes_start(void);
 void verbs_node_post(struct verbs_job *job);
+/* To the device; or it is done at once. */
+void verbs_node_begin(struct verbs_node *node);
+bool verbs_node_must_wait(const struct verbs_node *node);
 /* There may be room for one more receive. */
 void verbs_srq_refill(struct verbs_srq *srq);
 /* In verbs_service. */
