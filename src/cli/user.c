@@ -131,7 +131,6 @@ static void print_program(const struct ketch_user *user)
 		fputs("still running, ended with the machine", stderr);
 		break;
 	case KETCH_USER_FAILED:
-		fputs("not started", stderr);
 		break;
 	case KETCH_USER_EXITED:
 		fprintf(stderr, "exited with %d", user->code);
@@ -169,6 +168,8 @@ static void print_program(const struct ketch_user *user)
 void user_report(void)
 {
 	struct ketch_user user;
-	for (uint32_t i = 0; ketch_user(i, &user); i++)
-		print_program(&user);
+	for (uint32_t i = 0; ketch_user(i, &user); i++) {
+		if (user.state != KETCH_USER_FAILED) /* why it was not started has been said */
+			print_program(&user);
+	}
 }

@@ -18,6 +18,7 @@
  * parent was killed, then it is as if the fork had come too late: neither has run since.
  */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -117,6 +118,17 @@ fail:
 	return NULL;
 }
 
+/* The host would let root. */
+static void tell_untraced(uint32_t process, uint32_t tid)
+{
+	char text[200];
+	int size = snprintf(text, sizeof text,
+			    "ketch: process %u: %u, which it made, cannot be taken over (after "
+			    "PR_SET_DUMPABLE only root can): it is ended\n",
+			    process, tid);
+	port_console_write(PORT_STREAM_REPORT, text, (size_t)size, false);
+}
+
 bool user_newborn_take(struct port_user *parent, uint32_t tid, struct port_user_event *event)
 {
 	if (!newborn_wait(parent, tid))
@@ -127,6 +139,9 @@ bool user_newborn_take(struct port_user *parent, uint32_t tid, struct port_user_
 	if (!event->child) {
 		/* Killed, or the host has no memory: a program cannot go on without its thread. */
 		int status;
+		uint64_t mask;
+		if (user_ptrace(PTRACE_GETSIGMASK, tid, sizeof mask, &mask) == 0)
+			tell_untraced(parent->process->id, tid);
 		host_syscall(SYS_kill, tid, SIGKILL, 0, 0, 0, 0);
 		while (user_wait((int32_t)tid, &status) >= 0 && WIFSTOPPED(status))
 			user_ptrace(PTRACE_CONT, tid, 0, NULL);
@@ -175,8 +190,12 @@ static bool adopt(struct port_user *child)
 {
 	int status;
 	host_delay();
-	if (user_ptrace(PTRACE_SEIZE, child->tid, 0, (void *)USER_OPTIONS) != 0)
+	long error = user_ptrace(PTRACE_SEIZE, child->tid, 0, (void *)USER_OPTIONS);
+	if (error) {
+		if (error != -ESRCH)
+			tell_untraced(child->process->id, child->tid);
 		return false;
+	}
 	host_delay();
 	user_ptrace(PTRACE_INTERRUPT, child->tid, 0, NULL);
 	host_delay();
