@@ -163,6 +163,58 @@ static void closing_event(struct io *io)
 	io_unpair(io);
 }
 
+/* ---- The disconnect event comes after the completion of NdkAccept has returned ---- */
+
+static volatile LONG accept_returns, told, told_early;
+
+static VOID NTAPI slow_accept(PVOID context, NTSTATUS status)
+{
+	LARGE_INTEGER start = KeQueryPerformanceCounter(NULL), frequency, now;
+	do
+		now = KeQueryPerformanceCounter(&frequency);
+	while (now.QuadPart - start.QuadPart < frequency.QuadPart / 20);
+	accept_returns = 1;
+	call_requested(context, status);
+}
+
+static VOID NTAPI told_of_end(PVOID context)
+{
+	UNREFERENCED_PARAMETER(context);
+	told_early |= !accept_returns;
+	told = 1;
+}
+
+static void event_order(struct io *io)
+{
+	struct call call, accept;
+	LARGE_INTEGER limit = check_ms(10000);
+	for (unsigned round = 0; round < 4; round++) { /* at both levels */
+		accept_returns = told = 0;
+		if (!io_end_make(&io->x, io->a.adapter, &plain) ||
+		    !io_end_make(&io->y, io->b.adapter, &plain) || !door_open(&io->door, &io->b, 0))
+			break;
+		io->x.e.connector = MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector,
+					 io->a.adapter);
+		call_begin(&call);
+		connect(&io->x, &io->a, &io->door.address, call_requested, &call);
+		KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit);
+		NDK_CONNECTOR *y = io->y.e.connector = io->door.connector;
+		call_begin(&accept);
+		y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, told_of_end, NULL, slow_accept,
+				       &accept);
+		call_end(&call, STATUS_PENDING);
+		WAIT(io->x.e.connector->Dispatch->NdkCompleteConnect, io->x.e.connector, NULL,
+		     NULL);
+		WAIT(io->x.e.connector->Dispatch->NdkDisconnect, io->x.e.connector);
+		call_end(&accept, STATUS_PENDING);
+		if (!SOON(told))
+			told_early = 1;
+		io_unpair(io);
+	}
+	CHECK(told && !told_early,
+	      "NDK-142 the disconnect event waits for the completion of NdkAccept");
+}
+
 /* ---- Orders ---- */
 
 struct closing {
@@ -300,6 +352,7 @@ static void test(struct io *io)
 	inside(io);
 	extended(io);
 	closing_event(io);
+	event_order(io);
 	antecedents_first(io);
 	listener_closes(io);
 	storm(io);
