@@ -409,6 +409,17 @@ void verbs_connection_broken(struct verbs_connection *c)
 		submit(c, &c->broke, broke_run, broke_done);
 }
 
+void verbs_connection_flushed(struct verbs_connection *c)
+{
+	uint32_t over =
+		CONNECTION_DISCONNECTING | CONNECTION_DOWN | CONNECTION_BROKEN | CONNECTION_CLOSED;
+	uint32_t flags = atomic_load(&c->flags);
+	if (!(flags & CONNECTION_ESTABLISHED) || flags & over)
+		return;
+	ndk_qp_broken(c->qp->object, 0);
+	verbs_connection_broken(c);
+}
+
 /* A QP that was never about to be connected can still be. */
 static void end_drain(struct verbs_job *job)
 {

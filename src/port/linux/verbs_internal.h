@@ -255,6 +255,8 @@ void verbs_qp_unbind(struct verbs_qp *qp);
 void verbs_region_unbind(struct verbs_region *region);
 /* In verbs_service: something from the peer was completed, so the connection is established. */
 void verbs_connection_alive(struct verbs_connection *connection);
+/* In verbs_service: the consumer flushed the QP, which ends its connection. */
+void verbs_connection_flushed(struct verbs_connection *connection);
 /* On a baton: the QP broke; take the connection down. */
 void verbs_connection_broken(struct verbs_connection *connection);
 

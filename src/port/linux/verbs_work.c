@@ -177,6 +177,8 @@ static void flush_done(struct verbs_job *job)
 {
 	struct verbs_qp *qp = (struct verbs_qp *)((char *)job - offsetof(struct verbs_qp, flush));
 	atomic_store(&qp->flush_submitted, false);
+	if (qp->connection)
+		verbs_connection_flushed(qp->connection);
 }
 
 void verbs_qp_flush(struct verbs_qp *qp)
