@@ -146,6 +146,16 @@ static NTSTATUS broken(void)
 	check_sleep(50);
 	return NT_SUCCESS(status) && NT_SUCCESS(take());
 }
+#elif CASE == 27
+/* A routine that is no completion routine, and no driver's. */
+static NTSTATUS broken(void)
+{
+	NDK_FN_REQUEST_COMPLETION *wrong =
+		(NDK_FN_REQUEST_COMPLETION *)(ULONG_PTR)ExGetPreviousMode;
+	NTSTATUS status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, wrong, NULL);
+	check_sleep(50);
+	return NT_SUCCESS(status) && NT_SUCCESS(take());
+}
 #elif CASE == 12
 static KEVENT done;
 static volatile LONG tried;
