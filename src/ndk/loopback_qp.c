@@ -28,10 +28,6 @@
 #include "ndk/loopback.h"
 #include "rtl/rtl.h"
 
-/* How many requests an owner carries out before it hands the queue to a work item: another thread
- * may go on posting for ever. */
-#define OWNER_REQUESTS 32
-
 enum outcome {
 	OUTCOME_DONE,
 	OUTCOME_BREAK, /* done, and so is the connection */
@@ -259,7 +255,8 @@ static void run(struct loopback_qp *self, struct ndk_work *work)
 	for (unsigned done = 0; work; done++) {
 		NTSTATUS status = STATUS_CANCELLED;
 		enum outcome outcome = OUTCOME_DONE;
-		if (done >= OWNER_REQUESTS && work->captured) {
+		/* All that was there when it became the owner: more has been posted since. */
+		if (done > qp->parameters.initiator_depth && work->captured) {
 			hand_on(self, work);
 			break;
 		}

@@ -2,7 +2,7 @@
 /*
  * ndk_conn_ports.c: addresses and ports: IPv6, shared endpoints, what is in use and when it is
  * free, all ports taken; handshakes that take too long; both ends closed at once. CASE 1: an RNIC
- * that connects to itself (--adapter=loopback:2=...,self). CASE 2: --ndk-handshake=50.
+ * that connects to itself (--adapter=loopback:2=...,self). CASE 2: --ndk-handshake=400.
  */
 #include "ndk_io.h"
 
@@ -194,7 +194,7 @@ static __attribute__((unused)) void timeouts(struct io *io)
 	struct call call, accept;
 	CHECK(door_open(&door, &io->b, 0) && io_end_make(&io->x, io->a.adapter, &plain) &&
 		      io_end_make(&io->y, io->b.adapter, &plain),
-	      "NDK-71 two ends and a patience of 50 ms");
+	      "NDK-71 two ends and a short patience");
 	io->x.e.connector =
 		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
 	NDK_CONNECTOR *c = io->x.e.connector;
