@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ndk_mr_torture.c: eight workers register, deregister, fast-register, bind and invalidate memory while
- * they read and write each other's, at random, with a model that knows what must be accessible.
+ * ndk_mr_torture.c: eight workers register, deregister, fast-register, bind and invalidate memory
+ * while they read and write each other's, at random, with a model that knows what must be
+ * accessible.
  *
  * Each worker owns three regions: one registered normally, one by fast registers, one through a
  * window. Only the owner changes a region; its model's `version` is odd meanwhile. Everybody reads

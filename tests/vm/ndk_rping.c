@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ndk_rping.c: speaks the protocol of rdma-core's `rping` (NDK with any other verbs program).
- * CASE 0: the server, on its port 7174; 1: the client, of a server on the same address; 2: of one on
- * the other of the addresses a.b.c.1 and a.b.c.2.
+ * CASE 0: the server, on its port 7174; 1: the client, of a server on the same address; 2: of one
+ * on the other of the addresses a.b.c.1 and a.b.c.2.
  *
  * A message is 16 bytes, big-endian: address, token, size. The client announces a buffer, which the
  * server reads; after the server's go-ahead it announces another one, which the server writes.
