@@ -41,8 +41,9 @@ driver() { # a driver for the guest: NAME.sys SOURCE OPTION...
 add_case() { # NAME DRIVERS OPTIONS ACTIONS EXPECTED
 	local image words key
 	case "$2$3$4" in *+* | *--adapter* | *@*) return ;; esac
-	# What the loopback provider alone has: its time-outs, all ports at once, torture in models that know its refusals.
-	case $1 in ndk-conn-timeouts* | ndk-conn-ports* | ndk-*torture*) [ ${#patterns[@]} != 0 ] || return ;; esac
+	# What the loopback provider alone has (docs/verbs.md): its time-outs, all ports at once, any base, what it knows of requests under
+	# way, read sinks, torture in models that know its refusals.
+	case $1 in ndk-conn-timeouts* | ndk-conn-ports* | ndk-*torture* | ndk-mr-fast-base | ndk-mr-busy | ndk-read-sink) [ ${#patterns[@]} != 0 ] || return ;; esac
 	read -ra words <<<"$2"
 	key=${2//[^A-Za-z0-9_]/.}
 	image=$key/${words[0]%.c}.sys # rules name the image
@@ -96,5 +97,9 @@ failed=$(grep -c '^FAIL ' $log)
 while IFS='|' read -r name _; do
 	grep -qE "^(PASS|FAIL) $name(:|\$)" $log || { echo "FAIL $name: did not run"; failed=$((failed + 1)); }
 done <$vm/list
+# NDK against libibverbs itself, on the same device; a machine that does other things as well makes it worse.
+sed -nE 's/^(verbs_baseline|ndk_speed): (.*) ([0-9]+) ns$/\1|\2|\3/p' $log | awk -F'|' '
+	$1 == "verbs_baseline" { raw[$2] = $3 }
+	$1 == "ndk_speed" && raw[$2] { printf "%s: %.1f us, libibverbs %.1f us, ratio %.2f (to reach: 1.5)\n", $2, $3 / 1000, raw[$2] / 1000, $3 / raw[$2] }'
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -42,6 +42,8 @@ int verbs_call(struct verbs_thread *thread, struct verbs_job *job);
 void verbs_pass(struct verbs_thread *thread, struct verbs_job *job);
 /* On a device thread: the job is done; not the caller's any more. */
 void verbs_finish(struct verbs_job *job, int status);
+/* The data thread, again and again while it is awake: an interrupt that it owes. */
+void verbs_owed(bool begins);
 /* On a device thread: run what was submitted to it; false: nothing was. */
 bool verbs_run(struct verbs_thread *thread);
 bool verbs_threads_start(void);

@@ -253,7 +253,8 @@ int verbs_mr_register(struct ndk_mr *mr, const struct ndk_memory *memory)
 	m->job.run = mr_register;
 	m->job.done = mr_registered;
 	int status = verbs_call(&verbs_memory, &m->job);
-	if (status == NDK_SUCCESS)
+	/* Some devices have no key for what no peer may reach: then the core's token stays. */
+	if (status == NDK_SUCCESS && m->region->mr->rkey)
 		ndk_memory_token(mr, m->region->mr->rkey);
 	return status;
 }

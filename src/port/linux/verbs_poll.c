@@ -293,8 +293,10 @@ static void *data_main(void *unused)
 {
 	(void)unused;
 	uint64_t worked = port_time_ns();
+	verbs_owed(true);
 	for (;;) {
 		bool any = verbs_run(&verbs_data);
+		verbs_owed(false);
 		any |= poll_all();
 		if (any)
 			worked = port_time_ns();

@@ -14,6 +14,9 @@
  * called) or sees the end (WAITED -> FINISHED by the device thread, which then touches the job no
  * more).
  *
+ * A consumer that polls its queue calls verbs_service itself: for POLLED_NS after such a call the
+ * data thread owes the interrupt, and asks for it if what it finished is still there then.
+ *
  * Contexts: submitting on a baton at any IRQL <= DISPATCH_LEVEL, verbs_service at DISPATCH_LEVEL;
  * no libc there. No locks.
  */
@@ -21,14 +24,19 @@
 #include <sys/mman.h>
 #include "port/linux/verbs_internal.h"
 
-#define SPIN_NS 50000u  /* how long a thread looks for more work */
-#define WAIT_NS 100000u /* how long a submitter waits for the answer */
+#define SPIN_NS   50000u  /* how long a thread looks for more work */
+#define POLLED_NS 20000u  /* who has polled so shortly ago polls on: no interrupt yet */
+#define WAIT_NS   100000u /* how long a submitter waits for the answer */
 
 enum { ANNOUNCED, WAITED, FINISHED };
 
 struct verbs_thread verbs_memory, verbs_control, verbs_data;
 static struct verbs_job *_Atomic finished;
 static _Atomic uint32_t servicing;
+static _Atomic uint64_t serviced_ns;
+/* The data thread's, which looks in time: when it left an interrupt to somebody who polls. */
+static __thread uint64_t owed_ns;
+static __thread bool can_owe;
 
 /* ---- Items ---- */
 
@@ -233,12 +241,28 @@ void verbs_finish(struct verbs_job *job, int status)
 	uint32_t state = WAITED;
 	if (atomic_compare_exchange_strong(&job->state, &state, FINISHED)) /* -> verbs_call */
 		return;
-	if (push(&finished, job)) /* else who came first has announced it */
+	if (!push(&finished, job))
+		return; /* who came first has announced it */
+	uint64_t now = port_time_ns();
+	if (can_owe && now - atomic_load_explicit(&serviced_ns, memory_order_relaxed) < POLLED_NS)
+		owed_ns = now;
+	else
+		ndk_port_interrupt(&verbs_provider);
+}
+
+void verbs_owed(bool begins)
+{
+	can_owe |= begins;
+	if (!owed_ns || port_time_ns() - owed_ns < POLLED_NS)
+		return;
+	owed_ns = 0;
+	if (atomic_load(&finished))
 		ndk_port_interrupt(&verbs_provider);
 }
 
 void verbs_service(void)
 {
+	atomic_store_explicit(&serviced_ns, port_time_ns(), memory_order_relaxed);
 	do {
 		if (atomic_exchange(&servicing, 1))
 			return; /* who is at it looks again */
