@@ -89,14 +89,14 @@ static VOID veto(ULONG at)
 	log->veto_at = at;
 	log->veto = STATUS_DEVICE_NOT_READY + (NTSTATUS)at;
 	CHECK(!KeRegisterProcessorChangeCallback(OnChange, log, KE_PROCESSOR_CHANGE_ADD_EXISTING),
-	      "PRC-22, 25 a veto makes it NULL, and only the context knows why");
+	      "PRC-22, PRC-25 a veto makes it NULL, and only the context knows why");
 	good = log->count == at + 1 + at;
 	for (ULONG i = 0; i <= at; i++)
 		good &= is(&log->calls[i], KeProcessorAddStartNotify, i);
 	CHECK(good, "PRC-19 no Start behind the veto");
 	for (ULONG i = 0; i < at; i++)
 		good &= is(&log->calls[at + 1 + i], KeProcessorAddFailureNotify, i);
-	CHECK(good, "PRC-19, 20 Failure for those before it, by index");
+	CHECK(good, "PRC-19, PRC-20 Failure for those before it, by index");
 	CHECK(sound(log), "PRC-21 Failure has the veto's status");
 }
 

@@ -141,8 +141,9 @@ static VOID take_back(VOID)
 	static const char expected[] = WORD(EXPECT);
 	DbgPrint("sequence: %s\n", sequence);
 	CHECK(RtlEqualMemory(sequence, expected, sizeof expected),
-	      "PRC-29, 33, 34, 35, 37, 47, 50 exactly these calls in this order");
-	CHECK(sound, "PRC-10, 11, 12, 21, 30, 31, 32, 45, 48 what each call sees");
+	      "PRC-29, PRC-33, PRC-34, PRC-35, PRC-37, PRC-47, PRC-50 exactly these calls in this "
+	      "order");
+	CHECK(sound, "PRC-10, 11, 12, 21, 30, 31, 32, PRC-45, PRC-48 what each call sees");
 	CHECK(status_right, "PRC-32, 36, 37 Failure has the first error");
 	CHECK(kept, "PRC-36 later ones see the first error");
 	CHECK(pnp_requests == 0, "PRC-49 no device takes part in a rebalance");
