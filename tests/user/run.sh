@@ -131,6 +131,11 @@ if wanted user-ketch-killed "$@"; then
 	why=
 	for round in 1 2 3 4 5 6 7 8 9 10; do
 		start "$image" "user:$work/$stray,churn,4000"
+		# In every other round before or while the program begins.
+		if [ $((round % 2)) = 0 ] && ! await 10 one_runs "$stray"; then
+			why="it did not begin"
+			break
+		fi
 		sleep "0.0$((RANDOM % 10))$((RANDOM % 10))"
 		kill -KILL "$machine_pid"
 		wait $machine 2>/dev/null
