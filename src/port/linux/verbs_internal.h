@@ -42,8 +42,14 @@ int verbs_call(struct verbs_thread *thread, struct verbs_job *job);
 void verbs_pass(struct verbs_thread *thread, struct verbs_job *job);
 /* On a device thread: the job is done; not the caller's any more. */
 void verbs_finish(struct verbs_job *job, int status);
-/* The data thread, again and again while it is awake: an interrupt that it owes. */
-void verbs_owed(bool begins);
+/* The data thread, again and again while it is awake: true while it owes an interrupt. */
+bool verbs_owed(void);
+/* How long a thread has found nothing to do. Again and again: true after spin_ns. */
+struct verbs_idle {
+	unsigned rounds;
+	uint64_t since_ns;
+};
+bool verbs_idle(struct verbs_idle *idle, uint64_t spin_ns);
 /* On a device thread: run what was submitted to it; false: nothing was. */
 bool verbs_run(struct verbs_thread *thread);
 bool verbs_threads_start(void);

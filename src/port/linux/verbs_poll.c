@@ -292,15 +292,13 @@ static void sleep_until_event(void)
 static void *data_main(void *unused)
 {
 	(void)unused;
-	uint64_t worked = port_time_ns();
-	verbs_owed(true);
+	struct verbs_idle idle = {0};
 	for (;;) {
 		bool any = verbs_run(&verbs_data);
-		verbs_owed(false);
 		any |= poll_all();
-		if (any)
-			worked = port_time_ns();
-		else if (port_time_ns() - worked < SPIN_NS)
+		if (verbs_owed() || any)
+			idle = (struct verbs_idle){0};
+		else if (!verbs_idle(&idle, SPIN_NS))
 			__builtin_ia32_pause();
 		else
 			sleep_until_event();

@@ -14,8 +14,9 @@
  * called) or sees the end (WAITED -> FINISHED by the device thread, which then touches the job no
  * more).
  *
- * A consumer that polls its queue calls verbs_service itself: for POLLED_NS after such a call the
- * data thread owes the interrupt, and asks for it if what it finished is still there then.
+ * A consumer that polls its queue calls verbs_service itself: when that was called since the last
+ * completion, the data thread owes the interrupt for OWED_ROUNDS, and asks for it if what it
+ * finished is still there then.
  *
  * Contexts: submitting on a baton at any IRQL <= DISPATCH_LEVEL, verbs_service at DISPATCH_LEVEL;
  * no libc there. No locks.
@@ -24,18 +25,20 @@
 #include <sys/mman.h>
 #include "port/linux/verbs_internal.h"
 
-#define SPIN_NS   50000u  /* how long a thread looks for more work */
-#define POLLED_NS 20000u  /* who has polled so shortly ago polls on: no interrupt yet */
-#define WAIT_NS   100000u /* how long a submitter waits for the answer */
+#define SPIN_NS     50000u  /* how long a thread looks for more work */
+#define ROUNDS      64      /* of looking, between looks at the clock */
+#define OWED_ROUNDS 128     /* of the data thread: about 10 us */
+#define WAIT_NS     100000u /* how long a submitter waits for the answer */
 
 enum { ANNOUNCED, WAITED, FINISHED };
 
 struct verbs_thread verbs_memory, verbs_control, verbs_data;
 static struct verbs_job *_Atomic finished;
 static _Atomic uint32_t servicing;
-static _Atomic uint64_t serviced_ns;
-/* The data thread's, which looks in time: when it left an interrupt to somebody who polls. */
-static __thread uint64_t owed_ns;
+static _Atomic uint32_t services; /* how often verbs_service was called */
+/* The data thread's: what it saw of that when it last finished something; rounds until it asks for
+ * an interrupt that it left to somebody who polls. */
+static __thread uint32_t services_seen, owed;
 static __thread bool can_owe;
 
 /* ---- Items ---- */
@@ -150,13 +153,18 @@ void verbs_submit(struct verbs_thread *thread, struct verbs_job *job)
 
 int verbs_call(struct verbs_thread *thread, struct verbs_job *job)
 {
+	uint64_t until = 0;
 	submit(thread, job, WAITED);
-	uint64_t until = port_time_ns() + WAIT_NS;
-	for (unsigned round = 0;; round++) {
+	for (unsigned round = 1;; round++) {
 		if (atomic_load_explicit(&job->state, memory_order_acquire) == FINISHED)
 			return job->status;
-		if (round % 16 == 15 && port_time_ns() > until)
-			break;
+		if (round % ROUNDS == 0) { /* a clock may be slow to read */
+			uint64_t now = port_time_ns();
+			if (!until)
+				until = now + WAIT_NS;
+			else if (now > until)
+				break;
+		}
 		__builtin_ia32_pause();
 	}
 	uint32_t state = WAITED;
@@ -178,16 +186,26 @@ bool verbs_run(struct verbs_thread *thread)
 	return true;
 }
 
+bool verbs_idle(struct verbs_idle *idle, uint64_t spin_ns)
+{
+	if (++idle->rounds % ROUNDS)
+		return false;
+	uint64_t now = port_time_ns();
+	if (!idle->since_ns)
+		idle->since_ns = now;
+	return now - idle->since_ns >= spin_ns;
+}
+
 static void work(struct verbs_thread *thread, uint64_t spin_ns)
 {
-	uint64_t worked = 0;
+	struct verbs_idle idle = {0};
 	for (;;) {
 		uint32_t seen = atomic_load(&thread->doorbell);
 		if (verbs_run(thread)) {
-			worked = port_time_ns();
+			idle = (struct verbs_idle){0};
 			continue;
 		}
-		if (spin_ns && port_time_ns() - worked < spin_ns) {
+		if (spin_ns && !verbs_idle(&idle, spin_ns)) {
 			__builtin_ia32_pause();
 			continue;
 		}
@@ -243,26 +261,25 @@ void verbs_finish(struct verbs_job *job, int status)
 		return;
 	if (!push(&finished, job))
 		return; /* who came first has announced it */
-	uint64_t now = port_time_ns();
-	if (can_owe && now - atomic_load_explicit(&serviced_ns, memory_order_relaxed) < POLLED_NS)
-		owed_ns = now;
+	uint32_t count = atomic_load_explicit(&services, memory_order_relaxed);
+	if (can_owe && count != services_seen)
+		owed = OWED_ROUNDS;
 	else
 		ndk_port_interrupt(&verbs_provider);
+	services_seen = count;
 }
 
-void verbs_owed(bool begins)
+bool verbs_owed(void)
 {
-	can_owe |= begins;
-	if (!owed_ns || port_time_ns() - owed_ns < POLLED_NS)
-		return;
-	owed_ns = 0;
-	if (atomic_load(&finished))
+	can_owe = true;
+	if (owed && !--owed && atomic_load(&finished))
 		ndk_port_interrupt(&verbs_provider);
+	return owed;
 }
 
 void verbs_service(void)
 {
-	atomic_store_explicit(&serviced_ns, port_time_ns(), memory_order_relaxed);
+	atomic_fetch_add_explicit(&services, 1, memory_order_relaxed);
 	do {
 		if (atomic_exchange(&servicing, 1))
 			return; /* who is at it looks again */
