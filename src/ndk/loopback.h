@@ -88,9 +88,9 @@ struct loopback_qp {
 	unsigned side;
 	struct loopback_queue receives; /* without an SRQ */
 	/* under the lock of its receive queue */
-	LIST_ENTRY starved;                          /* Flink 0: it is not */
-	_Atomic bool receiving;                      /* the peer moves bytes into a receive */
-	struct ndk_receive *flushed, **flushed_last; /* complete behind that one */
+	LIST_ENTRY starved;         /* Flink 0: it is not */
+	_Atomic uint32_t receiving; /* the peer moves bytes into a receive; flushes that complete */
+	struct ndk_receive *flushed, **flushed_last; /* complete behind them */
 };
 
 static inline struct loopback_qp *loopback_of(struct ndk_qp *qp)

@@ -364,8 +364,7 @@ void loopback_fail(struct ndk_qp *qp)
 	loopback_flush(qp);
 }
 
-/* The lock is held: nothing is outstanding. `receiving` goes first, and is looked at again when it
- * becomes false. */
+/* The lock is held: nothing is outstanding. */
 static bool quiet(const struct loopback_qp *self)
 {
 	return !self->running && !self->first && !self->cancelled && !atomic_load(&self->receiving);
@@ -375,9 +374,10 @@ bool loopback_drain(struct loopback_qp *self, struct ndk_connector *connector)
 {
 	loopback_flush(self->qp);
 	KIRQL old = ke_lock_raise(&self->lock);
-	bool done = quiet(self);
-	if (!done)
-		atomic_store(&self->ending, connector);
+	/* Set before it looks: `receiving` becomes 0 without this lock, and who does that looks at
+	 * `ending` afterwards (both seq_cst), so that one of the two sees the other. */
+	atomic_store(&self->ending, connector);
+	bool done = quiet(self) && atomic_exchange(&self->ending, NULL);
 	ke_lock_lower(&self->lock, old);
 	return done;
 }

@@ -40,7 +40,7 @@ struct ndk_receive *loopback_receive_take(struct loopback_qp *to)
 		queue->first = receive->next;
 		if (!queue->first)
 			queue->last = &queue->first;
-		to->receiving = true;
+		to->receiving++;
 	} else if (!to->starved.Flink) {
 		InsertTailList(&queue->starved, &to->starved);
 	}
@@ -50,18 +50,26 @@ struct ndk_receive *loopback_receive_take(struct loopback_qp *to)
 	return receive;
 }
 
-/* The QP's receive has completed, or went back: those that were flushed meanwhile are next. */
+/*
+ * The QP's receive has completed, or went back, or a flush has begun: those that were flushed
+ * meanwhile are next. `receiving` counts until the last of them is placed, so that a Disconnect
+ * does not end before.
+ */
 static void settle(struct loopback_qp *to)
 {
 	struct loopback_queue *queue = queue_of(to);
-	KIRQL old = ke_lock_raise(&queue->lock);
-	struct ndk_receive *receive = to->flushed, *next;
-	to->flushed = NULL;
-	to->receiving = false;
-	ke_lock_lower(&queue->lock, old);
-	for (; receive; receive = next) {
-		next = receive->next;
-		ndk_receive_complete(to->qp, receive, &cancelled);
+	for (bool over = false; !over;) {
+		KIRQL old = ke_lock_raise(&queue->lock);
+		struct ndk_receive *receive = to->flushed, *next;
+		to->flushed = NULL;
+		over = !receive;
+		if (over)
+			to->receiving--;
+		ke_lock_lower(&queue->lock, old);
+		for (; receive; receive = next) {
+			next = receive->next;
+			ndk_receive_complete(to->qp, receive, &cancelled);
+		}
 	}
 	loopback_drained(to);
 }
@@ -150,26 +158,23 @@ int loopback_receive(struct ndk_qp *qp, struct ndk_srq *srq, struct ndk_receive 
 void loopback_receive_flush(struct loopback_qp *self)
 {
 	struct loopback_queue *queue = &self->receives;
-	struct ndk_receive *receive, *next;
+	bool first = false; /* of those that complete receives of this QP */
 	if (self->qp->srq)
 		return;
 	KIRQL old = ke_lock_raise(&queue->lock);
-	receive = queue->first;
-	struct ndk_receive **last = queue->last;
-	queue->first = NULL;
-	queue->last = &queue->first;
-	if (receive && self->receiving) {
+	if (queue->first) {
 		if (!self->flushed)
 			self->flushed_last = &self->flushed;
-		*self->flushed_last = receive;
-		self->flushed_last = last;
-		receive = NULL;
+		*self->flushed_last = queue->first;
+		self->flushed_last = queue->last;
+		queue->first = NULL;
+		queue->last = &queue->first;
+		first = !self->receiving;
+		self->receiving += first;
 	}
 	ke_lock_lower(&queue->lock, old);
-	for (; receive; receive = next) {
-		next = receive->next;
-		ndk_receive_complete(self->qp, receive, &cancelled);
-	}
+	if (first)
+		settle(self);
 }
 
 void loopback_receive_forget(struct loopback_qp *self)
