@@ -25,8 +25,8 @@
 static void settle_mr(struct ndk_mr *mr)
 {
 	uint32_t state = atomic_load_explicit(&mr->state, memory_order_relaxed);
-	if (--mr->posted || state == NDK_MR_CLOSED)
-		return;
+	if (--mr->posted || state == NDK_MR_CLOSED || state == NDK_MR_INITIALIZING)
+		return; /* whose end is the next step */
 	atomic_compare_exchange_strong(&mr->state, &state, mr->effective);
 }
 

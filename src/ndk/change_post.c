@@ -72,16 +72,16 @@ static void report_state(enum vf_rule rule, const char *function, const struct n
 
 /* ---- Posting: fast register ------------------------------------------------------------------ */
 
-static NTSTATUS check_pages(const struct ndk_mr *mr, ULONG count, ULONG *fbo, SIZE_T length,
-			    PVOID base, uint64_t caller)
+static NTSTATUS check_pages(const struct ndk_mr *mr, ULONG count, const void *pages, ULONG *fbo,
+			    SIZE_T length, PVOID base, uint64_t caller)
 {
 	static const char function[] = "NdkFastRegister";
-	if (!count || count > mr->pages_most || !length || *fbo >= NDK_PAGE_SIZE ||
+	if (!pages || !count || count > mr->pages_most || !length || *fbo >= NDK_PAGE_SIZE ||
 	    length > (SIZE_T)count * NDK_PAGE_SIZE - *fbo) {
 		vf_report(VF_NdkFastRegister, function, caller, (uint64_t)mr,
-			  "asks for %u pages, offset %u, %Iu bytes of a memory region initialised "
-			  "for %u pages",
-			  count, *fbo, length, mr->pages_most);
+			  "asks for %u pages (%p), offset %u, %Iu bytes of a memory region "
+			  "initialised for %u pages",
+			  count, pages, *fbo, length, mr->pages_most);
 		return STATUS_INVALID_PARAMETER;
 	}
 	if (BYTE_OFFSET(base) == *fbo)
@@ -109,8 +109,8 @@ NTSTATUS ndk_change_fast_register(NDK_MR *handle, ULONG count, CONST NDK_LOGICAL
 			  mr);
 		return STATUS_INVALID_PARAMETER;
 	}
-	NTSTATUS status =
-		mr->fast ? check_pages(mr, count, &fbo, length, base, caller) : STATUS_SUCCESS;
+	NTSTATUS status = mr->fast ? check_pages(mr, count, pages, &fbo, length, base, caller)
+				   : STATUS_SUCCESS;
 	if (NT_SUCCESS(status) && mr->fast && (flags & FLAGS_REMOTE) && !mr->remote_access)
 		status = STATUS_ACCESS_VIOLATION;
 	if (!NT_SUCCESS(status))

@@ -109,6 +109,8 @@ static NTSTATUS connect_provider(const struct call *call,
 	/* The consumer's own completion may close it before the operation returns. */
 	ndk_busy_get(&connector->object);
 	NTSTATUS status = connector->operations->connect(connector, parameters);
+	if (status != STATUS_PENDING && parameters->endpoint)
+		ndk_antecedent_drop(connector, parameters->endpoint);
 	status = started(call, NDK_IDLE, true, status);
 	ndk_busy_put(&connector->object);
 	return status;
@@ -130,8 +132,14 @@ static NTSTATUS connect(const struct call *call, struct ndk_connect_parameters *
 			 parameters->remote.family != parameters->local.family)
 			status = STATUS_INVALID_ADDRESS;
 	}
-	if (NT_SUCCESS(status))
+	struct ndk_endpoint *kept = parameters->endpoint;
+	if (NT_SUCCESS(status) && kept && !ndk_antecedent_add(call->connector, kept))
+		status = STATUS_INSUFFICIENT_RESOURCES;
+	else if (NT_SUCCESS(status)) {
 		status = start(call, NDK_CALL_CONNECT, NDK_CONNECTING, parameters->qp);
+		if (!NT_SUCCESS(status) && kept)
+			ndk_antecedent_drop(call->connector, kept);
+	}
 	ndk_object_leave(call->connector);
 	return NT_SUCCESS(status) ? connect_provider(call, parameters) : end(call, status);
 }
@@ -206,8 +214,6 @@ NTSTATUS NTAPI ndk_connect_with_shared_endpoint(
 				      &parameters);
 	if (NT_SUCCESS(status))
 		status = ndk_address_parse(pDestAddress, DestAddressLength, &parameters.remote);
-	if (NT_SUCCESS(status) && !ndk_antecedent_add(call.connector, parameters.endpoint))
-		status = STATUS_INSUFFICIENT_RESOURCES;
 	return connect(&call, &parameters, &offer, status);
 }
 

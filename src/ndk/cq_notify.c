@@ -88,7 +88,8 @@ static void moderate(struct ndk_cq *cq)
 	bool by_count = cq->moderation_count <= cq->depth;
 	bool by_time = cq->moderation_interval != MAXULONG;
 	cq->delayed++;
-	if (!cq->moderated || (by_count && cq->delayed >= cq->moderation_count)) {
+	/* A resize may have left neither rule. */
+	if (!cq->moderated || (by_count ? cq->delayed >= cq->moderation_count : !by_time)) {
 		trigger(cq);
 	} else if (by_time && !cq->timer_set) {
 		LARGE_INTEGER due = {.QuadPart = -10LL * cq->moderation_interval};

@@ -15,6 +15,7 @@
 #include "rtl/rtl.h"
 
 #define FLAGS_RESIDENT (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL)
+#define EMPTY_MOST     4096u /* MDLs without bytes in a chain: more is a chain that bites its tail */
 
 /* Is frames[i] == frames[0] + i for all? Four at a time: 1 GiB has 262144 of them. */
 static bool consecutive(const PFN_NUMBER *frames, size_t count)
@@ -100,7 +101,10 @@ static bool is_user(const MDL *mdl)
 /* Is the chain resident, virtually contiguous and long enough? */
 static NTSTATUS check_chain(const MDL *mdl, size_t length, bool *unlocked)
 {
+	unsigned empty = 0;
 	for (;;) {
+		if (!mdl->ByteCount && ++empty > EMPTY_MOST)
+			return STATUS_INVALID_PARAMETER;
 		if (!(mdl->MdlFlags & FLAGS_RESIDENT)) {
 			*unlocked = true;
 			return STATUS_INVALID_PARAMETER;

@@ -23,10 +23,9 @@ static void describe(const struct ndk_object *object, char *text, size_t size)
 static void begin_close(struct ndk_object *object)
 {
 	struct ndk_mr *mr = (struct ndk_mr *)object;
-	ndk_mr_step(&mr->state, NDK_MR_CLOSE); /* refused: a request's end comes first */
-	struct ndk_region *region = mr->region;
-	if (region)
-		ndk_region_close(region);
+	/* Refused: a request's end comes first, and its slot may go at any time. */
+	if (NT_SUCCESS(ndk_mr_step(&mr->state, NDK_MR_CLOSE)) && mr->region)
+		ndk_region_close(mr->region);
 }
 
 static void destroy(struct ndk_object *object)

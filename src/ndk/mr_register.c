@@ -367,12 +367,24 @@ void ndk_mr_initialized(struct ndk_mr *mr, int status, uint32_t remote_token)
 	ndk_request_complete(mr->request, status);
 }
 
+/* The next step; not while an invalidation is posted that has not been carried out: the region is
+ * open until then. */
+static NTSTATUS begin_initialization(struct ndk_mr *mr)
+{
+	KIRQL old = ke_lock_raise(&mr->lock);
+	NTSTATUS status = mr->posted ? STATUS_INVALID_DEVICE_STATE
+				     : ndk_mr_step(&mr->state, NDK_MR_INITIALIZE);
+	ke_lock_lower(&mr->lock, old);
+	return status;
+}
+
 /*
  * Get a region ready for fast registers of up to AdapterPageCount pages; may be repeated while it
  * is not registered. IRQL <= DISPATCH_LEVEL. STATUS_SUCCESS, STATUS_PENDING;
  * STATUS_IMPLEMENTATION_LIMIT: more pages than the adapter's FRMRPageCount;
  * STATUS_INVALID_PARAMETER: no pages, or an MR not made for fast registration;
- * STATUS_INVALID_DEVICE_STATE: it is registered; STATUS_INSUFFICIENT_RESOURCES. (NDK-51, NDK-125)
+ * STATUS_INVALID_DEVICE_STATE: it is registered, or its invalidation has not completed;
+ * STATUS_INSUFFICIENT_RESOURCES. (NDK-51, NDK-125)
  */
 NTSTATUS NTAPI ndk_initialize_fast_register_mr(NDK_MR *pNdkMr, ULONG AdapterPageCount,
 					       BOOLEAN RemoteAccess,
@@ -390,7 +402,7 @@ NTSTATUS NTAPI ndk_initialize_fast_register_mr(NDK_MR *pNdkMr, ULONG AdapterPage
 		status = AdapterPageCount ? STATUS_IMPLEMENTATION_LIMIT : STATUS_INVALID_PARAMETER;
 		goto out;
 	}
-	status = ndk_mr_step(&mr->state, NDK_MR_INITIALIZE);
+	status = begin_initialization(mr);
 	if (!NT_SUCCESS(status)) {
 		refused(mr, NDK_MR_INITIALIZE, function, caller, status);
 		goto out;

@@ -122,7 +122,7 @@ static NTSTATUS check_data(const struct ndk_qp *qp, struct ndk_work *work, const
 	uint64_t length = 0;
 	if ((count && !sge) || (!is_inline && count > limit))
 		return STATUS_INVALID_PARAMETER;
-	for (ULONG i = 0; i < count; i++)
+	for (ULONG i = 0; i < count && length <= info->MaxTransferLength; i++)
 		length += sge[i].Length;
 	if (length > info->MaxTransferLength || (is_inline && length > qp->parameters.inline_size))
 		return STATUS_INVALID_PARAMETER;

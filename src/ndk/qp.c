@@ -182,7 +182,7 @@ static NTSTATUS create(const struct ndk_qp_parameters *p, PVOID qp_context,
 		return STATUS_INVALID_DEVICE_STATE;
 	if (is_live(p->receive_cq, NdkObjectTypeCq, p->pd) &&
 	    is_live(p->initiator_cq, NdkObjectTypeCq, p->pd) &&
-	    (!p->srq || is_live(p->srq, NdkObjectTypeSrq, p->pd)) &&
+	    (call->function == NDK_FUNCTION_CreateQp || is_live(p->srq, NdkObjectTypeSrq, p->pd)) &&
 	    within_limits(&p->pd->object.adapter->info, p))
 		status = make(p, qp_context, call->caller, &qp);
 	if (qp)
