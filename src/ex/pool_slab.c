@@ -110,6 +110,10 @@ static bool refill(enum ex_heap_id id)
 		ex_run_give(arena, first, SLAB_CHUNK);
 		return false;
 	}
+	/* A run that was as long as this may have been freed here: its record is the first block's.
+	 */
+	atomic_store_explicit(&arena->blocks[(size_t)first * EX_PAGE_BLOCKS].state, EX_BLOCK_FRESH,
+			      memory_order_relaxed);
 	for (uint32_t i = SLAB_CHUNK; i-- > 0;) {
 		arena->pages[first + i].next = heaps[id].free_pages;
 		heaps[id].free_pages = first + i;
