@@ -106,7 +106,7 @@ static void handshake(struct io *io)
 	CHECK(c->Dispatch->NdkGetConnectionData(c, NULL, NULL, data, &size) ==
 			      STATUS_BUFFER_TOO_SMALL &&
 		      size == io->b.info.MaxCallerData,
-	      "DEF-108 a buffer of what was sent is too small");
+	      "NDK-74b DEF-108 a buffer of what was sent is too small");
 	size = 0;
 	CHECK(c->Dispatch->NdkGetConnectionData(c, NULL, NULL, NULL, &size) == STATUS_SUCCESS &&
 		      size == io->b.info.MaxCallerData,
@@ -197,7 +197,7 @@ static void refusals(struct io *io)
 	      "DEF-106 nobody listens: STATUS_CONNECTION_REFUSED");
 	door.listener->Dispatch->NdkControlConnectEvents(door.listener, TRUE);
 	CHECK(connect_status(io, &io->a.local, &door.address) == STATUS_CONNECTION_REFUSED,
-	      "NDK-146 a paused listener refuses");
+	      "NDK-69 NDK-146 a paused listener refuses");
 	door.listener->Dispatch->NdkControlConnectEvents(door.listener, FALSE);
 	elsewhere.Ipv4.sin_addr.S_un.S_addr = 0x630a0a0a; /* 10.10.10.99 */
 	NTSTATUS status = connect_status(io, &elsewhere, &door.address);

@@ -60,7 +60,7 @@ static void arming(struct io *io)
 	arm(watch, NDK_CQ_NOTIFY_ANY);
 	CHECK(no_more(watch), "DEF-99 an empty queue, whose entries were drained: none");
 	CHECK(place(io) && more(watch) && watch->status == STATUS_SUCCESS,
-	      "NDK-91 ANY: the next completion");
+	      "NDK-55 NDK-91 ANY: the next completion");
 	CHECK(place(io) && no_more(watch), "NDK-90 once for each arm");
 	arm(watch, NDK_CQ_NOTIFY_ANY);
 	CHECK(more(watch), "NDK-93 an entry came since the last notification: at once");
@@ -276,7 +276,7 @@ static void moderating(struct io *io)
 		return;
 	CHECK(cq->Dispatch->NdkControlCqInterruptModeration(cq, MAXULONG, MAXULONG) ==
 		      STATUS_INVALID_PARAMETER_MIX,
-	      "NDK-97 neither rule: STATUS_INVALID_PARAMETER_MIX");
+	      "NDK-57 NDK-97 neither rule: STATUS_INVALID_PARAMETER_MIX");
 	CHECK(cq->Dispatch->NdkControlCqInterruptModeration(cq, 20, MAXULONG) == STATUS_SUCCESS,
 	      "DEF-82 interval 20, count MAXULONG");
 	drain(cq);

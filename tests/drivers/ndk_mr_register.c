@@ -48,7 +48,7 @@ static void normal(PUCHAR data)
 	CHECK(!local(mr) && !remote(mr), "NDK-123 no tokens before the registration");
 	CHECK(add(mr, mdl, SIZE, 0) == STATUS_SUCCESS, "NDK-49 registration");
 	UINT32 first = remote(mr);
-	CHECK(local(mr) && first, "NDK-123 tokens after it");
+	CHECK(local(mr) && first, "NDK-52 NDK-123 tokens after it");
 	CHECK(take(mr) == STATUS_SUCCESS, "NDK-50 deregistration");
 	CHECK(!local(mr) && !remote(mr), "NDK-128 no tokens afterwards");
 	CHECK(mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL, "NDK-132 the MDL is as it was");

@@ -152,7 +152,7 @@ static void headers(void)
 struct counted {
 	volatile LONG calls;
 	volatile LONG passive, dispatch, nested;
-	volatile LONG *inside; /* the call has not returned */
+	volatile LONG inside; /* the call has not returned */
 	NTSTATUS status;
 	NDK_OBJECT_HEADER *object;
 	KEVENT done;
@@ -171,6 +171,8 @@ static VOID NTAPI on_created(PVOID context, NTSTATUS status, NDK_OBJECT_HEADER *
 		InterlockedIncrement(&counted->passive);
 	else if (KeGetCurrentIrql() == DISPATCH_LEVEL)
 		InterlockedIncrement(&counted->dispatch);
+	if (counted->inside)
+		InterlockedIncrement(&counted->nested);
 	InterlockedIncrement(&counted->calls);
 	counted->status = status;
 	counted->object = object;
@@ -188,12 +190,15 @@ static void completions(void)
 {
 	NDK_PD *pd = MAKE(NDK_PD, door.adapter->Dispatch->NdkCreatePd, door.adapter);
 	ULONG inlines = 0, pends = 0, passive = 0, dispatch = 0, wrong = 0, closes_inline = 0;
+	ULONG nested = 0;
 	for (ULONG i = 0; i < ROUNDS; i++) {
 		struct counted made, closed;
 		NDK_MR *poison = (NDK_MR *)0x5a5a, *mr = poison;
 		counted_begin(&made);
 		counted_begin(&closed);
+		made.inside = closed.inside = 1;
 		NTSTATUS status = pd->Dispatch->NdkCreateMr(pd, TRUE, on_created, &made, &mr);
+		made.inside = 0;
 		if (status == STATUS_PENDING) {
 			KeWaitForSingleObject(&made.done, Executive, KernelMode, FALSE, NULL);
 			wrong += mr != poison || !made.object || made.status != STATUS_SUCCESS;
@@ -204,6 +209,10 @@ static void completions(void)
 			inlines++;
 		}
 		status = mr->Dispatch->NdkCloseMr(&mr->Header, on_closed, &closed);
+		closed.inside = 0;
+		/* NDK-77: whoever was called has been told STATUS_PENDING. */
+		nested += (ULONG)(made.nested + closed.nested);
+		wrong += closed.nested && status != STATUS_PENDING;
 		if (status == STATUS_PENDING)
 			KeWaitForSingleObject(&closed.done, Executive, KernelMode, FALSE, NULL);
 		else
@@ -227,6 +236,9 @@ static void completions(void)
 		      "random: both happen");
 	if (HOW % 2 == 0)
 		CHECK(passive && dispatch, "NDK-6 callbacks come at PASSIVE and DISPATCH_LEVEL");
+	if (HOW % 2 == 0 && door.info.VendorId == 0x4b5448) /* loopback; a device comes later */
+		CHECK(nested && nested < 2 * ROUNDS,
+		      "NDK-77 a completion comes before the function has returned, or later");
 	CLOSE(pd->Dispatch->NdkClosePd, pd);
 }
 

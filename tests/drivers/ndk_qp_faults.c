@@ -241,7 +241,7 @@ static void flushes(struct io *io)
 				     r.Status == STATUS_CANCELLED &&
 				     r.RequestContext == (PVOID)(ULONG_PTR)i;
 		CHECK(cancelled == 64 && io_none(io->x.e.cq) && io_none(io->x.receive_cq),
-		      "DEF-116 a flush cancels every request of both queues, in order");
+		      "NDK-60 DEF-116 a flush cancels every request of both queues, in order");
 	}
 	io_unpair(io);
 }

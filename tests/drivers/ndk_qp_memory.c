@@ -171,7 +171,7 @@ static void windows(struct io *io)
 		      io_write(&io->x, &io->mx, 0, 1, (UINT64)io->my.data + 115, token, 0, NULL) ==
 			      STATUS_SUCCESS &&
 		      io_status(io->x.e.cq) == STATUS_SUCCESS && io->my.data[115] == 0x21,
-	      "NDK-131 the last byte of the window");
+	      "NDK-53 NDK-131 the last byte of the window, by its token");
 	CHECK(qp->Dispatch->NdkInvalidate(qp, NULL, &mw->Header, 0) == STATUS_SUCCESS &&
 		      io_status(io->y.e.cq) == STATUS_SUCCESS,
 	      "NDK-131 an invalidation of the window");
