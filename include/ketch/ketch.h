@@ -143,6 +143,9 @@ enum ketch_outcome ketch_processor_add_aside(enum ketch_add how, struct ketch_ad
  * Start a program of the host (i386 or x86-64 ELF) as a user process of the machine: arguments[0]
  * is its file, NULL ends them; they must stay. *index is for ketch_user and ketch_user_wait.
  * KETCH_REFUSED: it cannot be started; ketch_message says why.
+ *
+ * The first one makes this process a subreaper that buries its orphans (SA_NOCLDWAIT): a program
+ * that waits for children of its own sets SIGCHLD back before it makes them.
  */
 enum ketch_outcome ketch_user_start(const char *const *arguments, uint32_t *index);
 /* Wait until that program has ended; UINT32_MAX: until all have, and all that they made. */

@@ -37,14 +37,16 @@ void host_user_start(void)
 /*
  * Orphans of programs become ours, so that hosts which let nobody but ancestors trace a process let
  * us; and are buried when they end, for none of ours waits for them. Those that are traced are
- * waited for all the same.
+ * waited for all the same. A stop of a traced program sends no signal: it would wake the main
+ * thread at each fault.
  */
 static void take_orphans(void)
 {
 	static _Atomic bool taken;
 	if (atomic_exchange(&taken, true))
 		return;
-	const struct sigaction bury = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+	const struct sigaction bury = {.sa_handler = SIG_DFL,
+				       .sa_flags = SA_NOCLDWAIT | SA_NOCLDSTOP};
 	sigaction(SIGCHLD, &bury, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
