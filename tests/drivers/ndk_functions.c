@@ -82,6 +82,35 @@ static void limits(struct io *io)
 	      "NDK-46 inline data above MaxInlineDataSize");
 }
 
+static NTSTATUS create_srq(struct io *io, ULONG depth, ULONG sges, ULONG threshold)
+{
+	struct call call;
+	NDK_SRQ *srq = NULL;
+	NDK_PD *pd = io->x.e.pd;
+	call_begin(&call);
+	NTSTATUS first = pd->Dispatch->NdkCreateSrq(pd, depth, sges, threshold, NULL, NULL, NULL,
+						    call_created, &call, &srq);
+	NTSTATUS status = call_end(&call, first);
+	if (first == STATUS_PENDING)
+		srq = call.object;
+	if (NT_SUCCESS(status))
+		CLOSE(srq->Dispatch->NdkCloseSrq, srq);
+	return status;
+}
+
+static void srq_limits(struct io *io)
+{
+	const NDK_ADAPTER_INFO *most = &io->a.info;
+	CHECK(create_srq(io, 8, 1, 8) == STATUS_SUCCESS, "NDK-45 a threshold up to the depth");
+	CHECK(create_srq(io, 0, 1, 0) == STATUS_INVALID_PARAMETER &&
+		      create_srq(io, most->MaxSrqDepth + 1, 1, 0) == STATUS_INVALID_PARAMETER,
+	      "NDK-45 no depth, and one above MaxSrqDepth");
+	CHECK(create_srq(io, 8, most->MaxReceiveRequestSge + 1, 0) == STATUS_INVALID_PARAMETER,
+	      "NDK-45 SGEs above MaxReceiveRequestSge");
+	CHECK(create_srq(io, 8, 1, 9) == STATUS_INVALID_PARAMETER,
+	      "NDK-45 a threshold above the depth");
+}
+
 /* ---- Results ---- */
 
 static void results(struct io *io)
@@ -196,6 +225,7 @@ static void test(struct io *io)
 	if (joined) {
 		tables(io);
 		limits(io);
+		srq_limits(io);
 		results(io);
 		unconnected(io);
 		affinity(io);

@@ -159,7 +159,8 @@ static void windows(struct io *io)
 	NDK_MW *mw = MAKE(NDK_MW, io->y.e.pd->Dispatch->NdkCreateMw, io->y.e.pd);
 	NDK_QP *qp = io->y.e.qp;
 	NDK_RESULT_EX r;
-	CHECK(mw && mw->Dispatch->NdkGetRemoteTokenFromMw(mw) == 0, "NDK-123 a window, unbound");
+	CHECK(mw && mw->Dispatch->NdkGetRemoteTokenFromMw(mw) == 0,
+	      "NDK-44 NDK-123 a window, unbound");
 	CHECK(qp->Dispatch->NdkBind(qp, (PVOID)4, io->my.mr, mw, io->my.data + 100, 16,
 				    NDK_OP_FLAG_ALLOW_REMOTE_WRITE) == STATUS_SUCCESS &&
 		      io_get(io->y.e.cq, &r, 10000) && r.Status == STATUS_SUCCESS &&
@@ -253,7 +254,7 @@ static void test(struct io *io)
 	failing_chain(io, &theirs);
 	flushed_change(io, &theirs);
 	unpair(io, &theirs, &own);
-	CHECK(pair(io, &theirs, &own), "NDK-44 two ends for windows");
+	CHECK(pair(io, &theirs, &own), "NDK-136 two ends for windows");
 	windows(io);
 	unpair(io, &theirs, &own);
 	CHECK(pair(io, &theirs, &own), "NDK-108 two ends for a bad token");

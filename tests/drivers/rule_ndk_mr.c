@@ -309,6 +309,32 @@ static NTSTATUS broken(void)
 	CLOSE(mw->Dispatch->NdkCloseMw, mw);
 	return NT_SUCCESS(take()) && right;
 }
+#elif CASE == 28 ||                                                                                \
+	CASE == 29 /* NDK-131: a bound window is not bound, a free one not invalidated */
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
+	BOOLEAN right = NT_SUCCESS(add(NDK_MR_FLAG_ALLOW_LOCAL_WRITE));
+	for (ULONG i = 0; i < 2; i++) {
+		NTSTATUS status = qp->Dispatch->NdkBind(qp, NULL, mr, mw, data + 100, 10,
+							NDK_OP_FLAG_ALLOW_REMOTE_READ);
+		right = right && status == (i ? STATUS_INVALID_DEVICE_STATE : STATUS_SUCCESS);
+		if (CASE == 29)
+			break;
+	}
+	right = right && NT_SUCCESS(end_poll(&io.x.e, &result));
+	for (ULONG i = 0; i < 2; i++) {
+		NTSTATUS status = qp->Dispatch->NdkInvalidate(qp, NULL, &mw->Header, 0);
+		right = right && status == (i ? STATUS_INVALID_DEVICE_STATE : STATUS_SUCCESS);
+		if (CASE == 28)
+			break;
+	}
+	right = right && NT_SUCCESS(end_poll(&io.x.e, &result)) && io_none(io.x.e.cq);
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	return NT_SUCCESS(take()) && right;
+}
 #elif CASE == 23
 static NTSTATUS broken(void)
 {
