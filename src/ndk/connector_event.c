@@ -152,7 +152,11 @@ static void disconnect_event(struct ndk_delivery *delivery)
 {
 	struct ndk_connector *connector =
 		CONTAINING_RECORD(delivery, struct ndk_connector, disconnect_delivery);
-	if (!ndk_closing(&connector->object)) {
+	/* Not when an own Disconnect was faster (NDK-142). */
+	KIRQL old = ke_lock_raise(&connector->lock);
+	bool tell = connector->state == NDK_PEER_GONE;
+	ke_lock_lower(&connector->lock, old);
+	if (tell && !ndk_closing(&connector->object)) {
 		struct ndk_callout callout;
 		ndk_callout_begin(&callout, connector->event, connector->event_context);
 		if (connector->event_ex)

@@ -305,9 +305,14 @@ VOID WSKAPI WskReleaseProviderNPI(PWSK_REGISTRATION WskRegistration)
 		vf_report(VF_WskWaiting, "WskReleaseProviderNPI", caller, (uint64_t)WskRegistration,
 			  "releases the last capture at DISPATCH_LEVEL with %s", text);
 	}
+	/* Another release, of the same capture by mistake, may have been faster, and the client
+	 * gone. */
 	old = ke_lock_raise(&wsk_lock);
-	client->captures--;
-	wsk_client_changed(client);
+	client = wsk_client_of(WskRegistration);
+	if (client && client->captures) {
+		client->captures--;
+		wsk_client_changed(client);
+	}
 	ke_lock_lower(&wsk_lock, old);
 }
 

@@ -5,7 +5,8 @@
  *
  * -DCASE=0: what is refused or harmless without a finding. 1: NdkInitializeFastRegisterMr while the
  * invalidation waits in its queue (NdkMrState). 2: no page array (NdkFastRegister). 3: Disconnect
- * while the peer's bytes arrive, or while the connection breaks.
+ * while the peer's bytes arrive, or while the connection breaks. 4: objects after their close
+ * (NdkObject), NDK-80, NDK-86.
  */
 #include "ndk_io.h"
 
@@ -323,6 +324,75 @@ static void __attribute__((unused)) ends(struct io *io)
 	CHECK(right, "NDK-141 a Disconnect completes, behind all receives");
 }
 
+/* ---- After the close ---- */
+
+static void __attribute__((unused)) closed(struct io *io)
+{
+	struct io_end end;
+	NDK_RESULT_EX result;
+	NDK_LISTENER *listener = MAKE(NDK_LISTENER, io->a.adapter->Dispatch->NdkCreateListener,
+				      io->a.adapter, door_rung, NULL);
+	NDK_MR *mr = MAKE(NDK_MR, io->x.e.pd->Dispatch->NdkCreateMr, io->x.e.pd, FALSE);
+	NDK_MW *mw = MAKE(NDK_MW, io->x.e.pd->Dispatch->NdkCreateMw, io->x.e.pd);
+	NDK_CONNECTOR *c =
+		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
+	if (!io_end_make(&end, io->a.adapter, &plain))
+		return;
+	const NDK_LISTENER_DISPATCH *dl = listener->Dispatch;
+	const NDK_MR_DISPATCH *dmr = mr->Dispatch;
+	const NDK_MW_DISPATCH *dmw = mw->Dispatch;
+	const NDK_QP_DISPATCH *dqp = end.e.qp->Dispatch;
+	const NDK_CQ_DISPATCH *dcq = end.e.cq->Dispatch;
+	const NDK_PD_DISPATCH *dpd = end.e.pd->Dispatch;
+	const NDK_CONNECTOR_DISPATCH *dc = c->Dispatch;
+	NDK_LISTENER *was_listener = listener;
+	NDK_MR *was_mr = mr;
+	NDK_MW *was_mw = mw;
+	NDK_CONNECTOR *was_c = c;
+	NDK_QP *was_qp = end.e.qp;
+	NDK_CQ *was_cq = end.e.cq;
+	NDK_PD *was_pd = end.e.pd;
+	UINT32 token = 0;
+	ULONG size = 0;
+	struct call call;
+	CLOSE(dl->NdkCloseListener, listener);
+	CLOSE(dmr->NdkCloseMr, mr);
+	CLOSE(dmw->NdkCloseMw, mw);
+	CLOSE(dc->NdkCloseConnector, c);
+	io_end_close(&end);
+	call_begin(&call);
+#define REFUSED(call_) ((call_) == STATUS_INVALID_DEVICE_STATE)
+	CHECK(REFUSED(dl->NdkListen(was_listener, NULL, 0, call_requested, &call)) &&
+		      REFUSED(dl->NdkGetLocalAddress(was_listener, NULL, &size)) &&
+		      REFUSED(dc->NdkConnect(was_c, was_qp, NULL, 0, NULL, 0, 0, 0, NULL, 0,
+					     call_requested, &call)) &&
+		      REFUSED(dc->NdkReject(was_c, NULL, 0)) &&
+		      REFUSED(dc->NdkDisconnect(was_c, call_requested, &call)),
+	      "NDK-80 a listener, a connector");
+	CHECK(REFUSED(dmr->NdkRegisterMr(was_mr, io->mx.mdl, 16, 0, call_requested, &call)) &&
+		      REFUSED(dmr->NdkDeregisterMr(was_mr, call_requested, &call)) &&
+		      !dmr->NdkGetRemoteTokenFromMr(was_mr) &&
+		      !dmw->NdkGetRemoteTokenFromMw(was_mw),
+	      "NDK-80 a region, a window");
+	CHECK(REFUSED(dqp->NdkSend(was_qp, NULL, NULL, 0, 0)) &&
+		      REFUSED(dqp->NdkReceive(was_qp, NULL, NULL, 0)) &&
+		      !dcq->NdkGetCqResultsEx(was_cq, &result, 1) &&
+		      REFUSED(dcq->NdkResizeCq(was_cq, 8, call_requested, &call)),
+	      "NDK-80 a queue pair, a completion queue");
+	dqp->NdkFlush(was_qp);
+	dcq->NdkArmCq(was_cq, NDK_CQ_NOTIFY_ANY);
+	dpd->NdkGetPrivilegedMemoryRegionToken(was_pd, &token);
+	CHECK(!token && dpd->NdkClosePd(&was_pd->Header, call_closed, &call) == STATUS_SUCCESS &&
+		      dmr->NdkCloseMr(&was_mr->Header, call_closed, &call) == STATUS_SUCCESS,
+	      "NDK-86 closed a second time");
+	CHECK(io->x.e.qp->Dispatch->NdkInvalidate(io->x.e.qp, NULL, &was_mr->Header, 0) ==
+			      STATUS_INVALID_PARAMETER &&
+		      io->x.e.qp->Dispatch->NdkBind(io->x.e.qp, NULL, was_mr, was_mw, NULL, 1, 0) ==
+			      STATUS_INVALID_PARAMETER,
+	      "NDK-80 as arguments");
+	CHECK(!KeReadStateEvent(&call.done), "NDK-76 nothing is called back");
+}
+
 static void test(struct io *io)
 {
 #if CASE == 3
@@ -340,8 +410,10 @@ static void test(struct io *io)
 	moderation(io);
 #elif CASE == 1
 	reinitialized(io);
-#else
+#elif CASE == 2
 	no_pages(io);
+#else
+	closed(io);
 #endif
 	io_unpair(io);
 #endif
