@@ -472,8 +472,10 @@ NTSTATUS NTAPI ndk_disconnect(NDK_CONNECTOR *pNdkConnector,
 	ndk_busy_get(&connector->object);
 	status = connector->operations->disconnect(connector);
 	if (status != STATUS_PENDING) {
+		KIRQL old = ke_lock_raise(&connector->lock);
 		connector->disconnect = NULL;
 		connector->state = NDK_DISCONNECTED;
+		ke_lock_lower(&connector->lock, old);
 		status = ndk_request_settle(request, status);
 	}
 	ndk_busy_put(&connector->object);

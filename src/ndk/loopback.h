@@ -157,8 +157,8 @@ struct loopback_link {
 	_Atomic uint32_t references; /* each connector, each QP, the timer */
 	_Atomic bool stop[2];        /* that side's executor moves no more bytes */
 	struct ke_lock lock;         /* all below */
-	enum loopback_link_state state;
-	NTSTATUS ended; /* what late calls are told */
+	_Atomic uint32_t state;      /* enum loopback_link_state; read without the lock, too */
+	NTSTATUS ended;              /* what late calls are told */
 	struct ndk_connector *connector[2];
 	struct ndk_qp *qp[2];
 	struct loopback_port *from; /* the active side's, to find the same 4-tuple twice */
