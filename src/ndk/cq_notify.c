@@ -233,8 +233,12 @@ void ndk_cq_arm(struct ndk_cq *cq, uint8_t type)
 	cq->armed = cq->armed == NDK_NOT_ARMED ? type : rearm[cq->armed][type];
 	if (!NT_SUCCESS(cq->status) && !cq->status_told)
 		trigger(cq);
-	else if (satisfied(cq) || (ndk_strict_arm && present(cq)))
+	else if (satisfied(cq) || (ndk_strict_arm && present(cq))) {
+		uint64_t from = cq->notified > cq->head ? cq->notified : cq->head;
+		if (cq->tail - from > cq->delayed) /* what came before the arm counts, too */
+			cq->delayed = (uint32_t)(cq->tail - from) - 1;
 		moderate(cq);
+	}
 	ke_lock_lower(&cq->lock, old);
 }
 

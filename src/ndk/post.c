@@ -92,6 +92,8 @@ static NTSTATUS enter_initiator(struct post *post, enum ndk_function function, U
 		return leave(post, STATUS_CONNECTION_INVALID);
 	if (flags & ~known)
 		return leave(post, STATUS_INVALID_PARAMETER);
+	if (!post->qp->parameters.initiator_depth)
+		return leave(post, STATUS_INSUFFICIENT_RESOURCES);
 	return STATUS_SUCCESS;
 }
 

@@ -179,6 +179,15 @@ static void __attribute__((unused)) moderation(struct io *io)
 		qp->Dispatch->NdkReceive(qp, NULL, NULL, 0);
 	qp->Dispatch->NdkFlush(qp);
 	CHECK(SOON(watch.count), "NDK-97 a full queue is told");
+	NDK_RESULT_EX results[8];
+	cq->Dispatch->NdkGetCqResultsEx(cq, results, 8);
+	cq->Dispatch->NdkControlCqInterruptModeration(cq, MAXULONG, 3);
+	for (int i = 0; i < 4; i++)
+		qp->Dispatch->NdkReceive(qp, NULL, NULL, 0);
+	qp->Dispatch->NdkFlush(qp);
+	LONG before = watch.count;
+	cq->Dispatch->NdkArmCq(cq, NDK_CQ_NOTIFY_ANY);
+	CHECK(SOON(watch.count > before), "NDK-93 as many as the count were there at the arm");
 	CLOSE(qp->Dispatch->NdkCloseQp, qp);
 	CLOSE(cq->Dispatch->NdkCloseCq, cq);
 }
