@@ -81,6 +81,9 @@ static int others(void)
 	skip = 1;
 	__asm__ volatile("hlt");
 	expect(11, SI_KERNEL, "a privileged instruction");
+	skip = 3; /* movaps xmm0, [edx] at an odd address: #GP, with the same signal as #BR */
+	__asm__ volatile(".byte 0x0f, 0x28, 0x02" : : "d"((u32)limits | 1) : "memory");
+	expect(11, SI_KERNEL, "BND-28 another instruction with a memory operand");
 	skip = 0;
 	call6(SYS_kill, (u32)call6(SYS_getpid, 0, 0, 0, 0, 0), 11, 0, 0, 0);
 	expect(11, 0, "SIGSEGV that a process sent");
