@@ -265,7 +265,7 @@ static void __attribute__((unused)) no_pages(struct io *io)
 
 #define ROUNDS   60
 #define RECEIVES 24
-#define BULK     262144
+#define BULK     1048576
 
 struct peer {
 	struct io *io;
@@ -300,7 +300,9 @@ static BOOLEAN end_round(struct io *io, ULONG round)
 	PVOID thread = check_thread(send_something, &peer);
 	call_begin(&call);
 	KeSetEvent(&peer.go, 0, FALSE);
-	for (ULONG spin = 0; spin < round % 7 * 4000; spin++)
+	/* In the middle of the bytes; of a fault any time. */
+	ULONG most = peer.faulty ? round % 7 * 4000 : 1000000;
+	for (ULONG spin = 0; spin < most && *(volatile UCHAR *)io->my.data == 0x11; spin++)
 		YieldProcessor();
 	NDK_CONNECTOR *connector = io->y.e.connector;
 	NTSTATUS status = connector->Dispatch->NdkDisconnect(connector, call_requested, &call);
