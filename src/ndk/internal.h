@@ -311,7 +311,7 @@ struct ndk_access {
 			*/
 	void *guard;   /* region.c's */
 };
-#define NDK_CHUNK 65536u
+#define NDK_CHUNK 32768u
 
 /*
  * Check `length` (not 0) bytes at `address` under `token` for protection domain, range without

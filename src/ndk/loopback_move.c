@@ -3,7 +3,7 @@
  * loopback_move.c: bytes go from the sender's memory to the receiver's, once, with no copy in
  * between (DESIGN.md decision 6).
  *
- * Each piece of at most 64 KiB is moved at DISPATCH_LEVEL between ndk_access_begin and _end of both
+ * Each piece of at most 32 KiB is moved at DISPATCH_LEVEL between ndk_access_begin and _end of both
  * regions, which check token, protection domain, range, rights and state again and keep a
  * deregistration waiting until the piece is done (decision 7). In between the IRQL drops, and
  * nothing is held.

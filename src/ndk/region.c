@@ -8,8 +8,8 @@
  * then looks whether the gate was open and the token is this one. A deregistration closes the gate,
  * then waits until the count is 0. Both steps are read-modify-writes of one word, so either the
  * access finds the gate closed, or the deregistration finds the access in the count and waits. An
- * access lasts for one piece of at most 64 KiB at DISPATCH_LEVEL, and each piece is checked anew: a
- * deregistration waits for one copy of 64 KiB per processor at the most, however large the request.
+ * access lasts for one piece of at most 32 KiB at DISPATCH_LEVEL, and each piece is checked anew: a
+ * deregistration waits for one copy of 32 KiB per processor at the most, however large the request.
  *
  * Who writes, who reads, in what order: an access adds to the gate with acquire and takes off with
  * release; the owner opens with release (after it has written the slot) and closes with seq_cst,
@@ -33,7 +33,7 @@
 #include "rtl/rtl.h"
 
 #define GATE_OPEN (UINT64_C(1) << 63)
-#define SPINS     24 /* and port_wait as many: about two microseconds */
+#define SPIN_NS   10000 /* what a piece takes at most when nobody is stopped on the way */
 
 static struct ndk_region regions[NDK_REGIONS] __attribute__((aligned(64)));
 static _Atomic uint32_t counter;
@@ -144,9 +144,11 @@ bool ndk_region_close(struct ndk_region *region)
 {
 	uint64_t gate = atomic_fetch_and_explicit(&region->gate, ~GATE_OPEN, memory_order_seq_cst);
 	bool busy = (gate & ~GATE_OPEN) != 0;
-	/* A piece takes a few microseconds: only who was stopped on the way is slept for. */
-	for (unsigned round = 0; gate & ~GATE_OPEN; round++) {
-		if (round < SPINS)
+	/* A piece takes a few microseconds, and to be woken takes longer: only who was stopped on
+	 * the way is slept for. */
+	uint64_t begin = busy ? port_time_ns() : 0;
+	while (gate & ~GATE_OPEN) {
+		if (port_time_ns() - begin < SPIN_NS)
 			__builtin_ia32_pause();
 		else
 			port_wait(&region->inside, (uint32_t)gate);

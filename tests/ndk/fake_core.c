@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <sched.h>
+#include <time.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -28,6 +29,13 @@ void port_random(void *bytes, size_t size)
 {
 	if (getrandom(bytes, size, 0) != (ssize_t)size)
 		abort();
+}
+
+uint64_t port_time_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 void port_spin(unsigned round)

@@ -30,7 +30,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-VALGRIND = ['valgrind', '-q', '--error-exitcode=99', f'--suppressions={HERE / "memcheck.supp"}']
+VALGRIND = ['valgrind', '-q', '--error-exitcode=99', '--fair-sched=yes', f'--suppressions={HERE / "memcheck.supp"}']
 
 # Build tree, command in front, rounds in percent, processors at most, seeds per driver, patience in seconds for one run.
 MODES = {
