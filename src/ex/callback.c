@@ -245,9 +245,10 @@ static bool end_call(struct callback_registration *registration, struct callback
 	if (registration->calls || !registration->dead)
 		return false;
 	unlink(registration);
-	if (registration->waiter)
+	bool orphan = registration->orphan;
+	if (registration->waiter) /* who frees it as soon as the event is set */
 		KeSetEvent(registration->waiter, 0, FALSE);
-	return registration->orphan;
+	return orphan;
 }
 
 /* A driver notifies: the DDI's record is the bridge between the two. */
