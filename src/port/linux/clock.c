@@ -119,5 +119,5 @@ static void *clock_main(void *unused)
 bool host_clock_start(void)
 {
 	boot_ns = read_clock(CLOCK_MONOTONIC);
-	return host_device_start(clock_main, "ketch-clock");
+	return host_device_start(clock_main, NULL, "ketch-clock");
 }

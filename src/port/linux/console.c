@@ -149,5 +149,5 @@ void port_console_flush(void)
 
 bool host_console_start(void)
 {
-	return host_device_start(console_main, "ketch-console");
+	return host_device_start(console_main, NULL, "ketch-console");
 }

@@ -71,8 +71,8 @@ bool host_idle_wake(struct port_cpu *cpu);
 /* The calling thread leaves its present frames for good. */
 void host_stack_abandon(void);
 
-/* Give a device thread its name and keep the machine's signals away from it. */
-bool host_device_start(void *(*main)(void *), const char *name);
+/* Start a device thread, which has this name; the machine's signals are kept away from it. */
+bool host_device_start(void *(*main)(void *), void *argument, const char *name);
 
 void host_on_trap(int number, siginfo_t *info, void *context);
 bool host_signals_install(void);

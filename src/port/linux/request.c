@@ -172,5 +172,5 @@ bool port_files_set(const char *folder, int *error)
 
 bool host_request_start(void)
 {
-	return host_device_start(request_main, "ketch-files");
+	return host_device_start(request_main, NULL, "ketch-files");
 }

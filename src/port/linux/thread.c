@@ -381,13 +381,13 @@ struct port_thread *port_thread_create(void (*entry)(void *argument), void *argu
 	return thread;
 }
 
-bool host_device_start(void *(*main)(void *), const char *name)
+bool host_device_start(void *(*main)(void *), void *argument, const char *name)
 {
 	sigset_t all, before;
 	pthread_t id;
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
-	int error = pthread_create(&id, NULL, main, NULL);
+	int error = pthread_create(&id, NULL, main, argument);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error)
 		return false;
@@ -403,7 +403,7 @@ bool host_threads_start(void)
 		if (!thread_spawn())
 			return false;
 	}
-	return host_device_start(filler_main, "ketch-threads");
+	return host_device_start(filler_main, NULL, "ketch-threads");
 }
 
 void port_park(void)

@@ -165,6 +165,6 @@ static void *again_main(void *unused)
 
 bool host_tsan_start(void)
 {
-	return host_device_start(again_main, "ketch-again");
+	return host_device_start(again_main, NULL, "ketch-again");
 }
 #endif

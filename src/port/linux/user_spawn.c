@@ -140,7 +140,7 @@ static pid_t fork_aside(const struct port_user_start *start, const struct pipes 
 {
 	pid_t pid = -EAGAIN;
 	pthread_mutex_lock(&forker.lock);
-	if (forker.runs || host_device_start(forker_main, "ketch-programs")) {
+	if (forker.runs || host_device_start(forker_main, NULL, "ketch-programs")) {
 		forker.runs = true;
 		forker.start = start;
 		forker.pipes = pipes;

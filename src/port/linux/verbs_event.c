@@ -240,5 +240,5 @@ bool verbs_events_start(struct verbs_device *device)
 {
 	if (!events.base && !verbs_pool_create(&events, sizeof(struct event), EVENTS))
 		return false;
-	return verbs_thread_create(event_main, device, "ketch-rdma-cm");
+	return host_device_start(event_main, device, "ketch-rdma-cm");
 }

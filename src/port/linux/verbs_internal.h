@@ -53,8 +53,6 @@ bool verbs_idle(struct verbs_idle *idle, uint64_t spin_ns);
 /* On a device thread: run what was submitted to it; false: nothing was. */
 bool verbs_run(struct verbs_thread *thread);
 bool verbs_threads_start(void);
-/* A device thread with an argument (host_device_start has none to give). */
-bool verbs_thread_create(void *(*main)(void *), void *argument, const char *name);
 void verbs_service(void);
 
 /* ---- Items of one size, for a baton ---- */

@@ -411,12 +411,12 @@ bool verbs_work_start(void)
 {
 	verbs_data.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return verbs_data.wake > 0 && verbs_nodes_start() &&
-	       verbs_thread_create(data_main, NULL, "ketch-rdma-io");
+	       host_device_start(data_main, NULL, "ketch-rdma-io");
 }
 
 bool verbs_work_watch(struct verbs_device *device)
 {
 	int flags = fcntl(device->channel->fd, F_GETFL);
 	return flags >= 0 && !fcntl(device->channel->fd, F_SETFL, flags | O_NONBLOCK) &&
-	       verbs_thread_create(event_main, device, "ketch-rdma-ev");
+	       host_device_start(event_main, device, "ketch-rdma-ev");
 }

@@ -230,25 +230,10 @@ static void *control_main(void *unused)
 	return NULL;
 }
 
-bool verbs_thread_create(void *(*main)(void *), void *argument, const char *name)
-{
-	sigset_t all, before;
-	pthread_t id;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	int error = pthread_create(&id, NULL, main, argument);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error)
-		return false;
-	pthread_setname_np(id, name);
-	pthread_detach(id);
-	return true;
-}
-
 bool verbs_threads_start(void)
 {
-	return host_device_start(memory_main, "ketch-rdma-mem") &&
-	       host_device_start(control_main, "ketch-rdma-ctl");
+	return host_device_start(memory_main, NULL, "ketch-rdma-mem") &&
+	       host_device_start(control_main, NULL, "ketch-rdma-ctl");
 }
 
 /* ---- Back ---- */
