@@ -8,6 +8,7 @@
  */
 #include "ke/request.h"
 #include "ke/internal.h"
+#include "ke/machine.h"
 
 struct waiter {
 	struct port_request *request;
@@ -109,11 +110,20 @@ void ke_command_post(enum ke_command_queue queue, struct ke_command *command)
 	ke_interrupt_request(ke_processors[0], KE_DEVICE_LEVEL);
 }
 
-struct ke_command *ke_command_wait(enum ke_command_queue queue)
+_Noreturn void ke_commands_serve(enum ke_command_queue queue)
 {
-	struct ke_command *list;
-	while (!(
-		list = atomic_exchange_explicit(&commands[queue].list, NULL, memory_order_acquire)))
-		KeWaitForSingleObject(&commands[queue].arrived, Executive, KernelMode, FALSE, NULL);
-	return list;
+	for (;;) {
+		struct ke_command *list =
+			atomic_exchange_explicit(&commands[queue].list, NULL, memory_order_acquire);
+		if (!list)
+			KeWaitForSingleObject(&commands[queue].arrived, Executive, KernelMode,
+					      FALSE, NULL);
+		while (list) {
+			struct ke_command *next = list->next;
+			list->run(list);
+			atomic_store(&list->done, 1); /* from here on it is the host's again */
+			ke_host_signal();
+			list = next;
+		}
+	}
 }

@@ -22,8 +22,8 @@ enum ke_command_queue {
 void ke_request_initialize(void);
 /* From a thread without a baton. */
 void ke_command_post(enum ke_command_queue queue, struct ke_command *command);
-/* The queue's thread: wait for commands; returns those that came, linked by next, newest first. */
-struct ke_command *ke_command_wait(enum ke_command_queue queue);
+/* The queue's thread from here on: carry out what is posted. PASSIVE_LEVEL. */
+_Noreturn void ke_commands_serve(enum ke_command_queue queue);
 
 /* Called at DISPATCH_LEVEL after each interrupt of a device thread (KE_DEVICE_LEVEL on processor
  * 0): the devices of NDK. Set at boot. */

@@ -53,16 +53,7 @@ static void control(void *unused)
 	wsk_initialize();
 	atomic_store(&booted, 1);
 	ke_host_signal();
-	for (;;) {
-		struct ke_command *list = ke_command_wait(KE_COMMANDS_CONTROL);
-		while (list) {
-			struct ke_command *next = list->next;
-			list->run(list);
-			atomic_store(&list->done, 1); /* from here on it is the host's again */
-			ke_host_signal();
-			list = next;
-		}
-	}
+	ke_commands_serve(KE_COMMANDS_CONTROL);
 }
 
 /* On processor 0, in what becomes its idle thread. Never waits. */

@@ -70,16 +70,7 @@ static void run_addition(struct ke_command *command)
 static void adder(void *unused)
 {
 	(void)unused;
-	for (;;) {
-		struct ke_command *list = ke_command_wait(KE_COMMANDS_ADD);
-		while (list) {
-			struct ke_command *next = list->next;
-			list->run(list);
-			atomic_store(&list->done, 1); /* from here on it is the host's again */
-			ke_host_signal();
-			list = next;
-		}
-	}
+	ke_commands_serve(KE_COMMANDS_ADD);
 }
 
 NTSTATUS machine_processors_initialize(void)

@@ -136,6 +136,9 @@ void user_call_prepare(struct user_regs_struct *regs, unsigned bits, uint64_t ad
  */
 int64_t user_call_run(struct port_user *user, const struct user_regs_struct *regs,
 		      enum user_call call, const uint64_t arguments[6], bool *done);
+/* Let it run, with this signal, to its next stop: also the entry or the exit of a system call.
+ * False: it is gone or on its way out. */
+bool user_call_step(struct port_user *user, int signal, int *status);
 
 /* ---- user_child.c ---- */
 

@@ -125,6 +125,18 @@ void user_call_prepare(struct user_regs_struct *regs, unsigned bits, uint64_t ad
 	}
 }
 
+bool user_call_step(struct port_user *user, int signal, int *status)
+{
+	if (user_ptrace(PTRACE_SYSCALL, user->tid, 0, (void *)(long)signal) != 0 ||
+	    user_wait((int32_t)user->tid, status) < 0)
+		return false;
+	if (WIFSTOPPED(*status) && *status >> 16 != PTRACE_EVENT_EXIT)
+		return true;
+	user->last_status = *status;
+	user->last_status_valid = true;
+	return false;
+}
+
 /*
  * True: it stands behind the call. SIGSTOP, which alone cannot be blocked, takes its course: the
  * host remembers that the program is stopped, and forgets it at SIGCONT. Were it kept back and sent
@@ -135,14 +147,8 @@ static bool run_through(struct port_user *user, int signal, bool *stopped)
 	int status;
 	for (int seen = 0; seen < 2;) { /* entry and exit of the call */
 		host_delay();
-		if (user_ptrace(PTRACE_SYSCALL, user->tid, 0, (void *)(long)signal) != 0 ||
-		    user_wait((int32_t)user->tid, &status) < 0)
+		if (!user_call_step(user, signal, &status))
 			return false;
-		if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT) {
-			user->last_status = status;
-			user->last_status_valid = true;
-			return false;
-		}
 		signal = 0;
 		if (status >> 16 == 0 && WSTOPSIG(status) == (SIGTRAP | 0x80))
 			seen++;

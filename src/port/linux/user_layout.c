@@ -74,14 +74,8 @@ static bool finish_exec(struct port_user *user)
 {
 	for (;;) {
 		int status;
-		if (user_ptrace(PTRACE_SYSCALL, user->tid, 0, NULL) != 0 ||
-		    user_wait((int32_t)user->tid, &status) < 0)
+		if (!user_call_step(user, 0, &status))
 			return false;
-		if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT) {
-			user->last_status = status;
-			user->last_status_valid = true;
-			return false;
-		}
 		if (status >> 16 == 0 && WSTOPSIG(status) == (SIGTRAP | 0x80))
 			return true;
 		if (status >> 16 == 0) /* it comes again when the program runs */
