@@ -9,8 +9,8 @@ km=include/km
 abi=tests/abi
 out=$(mktemp -d) || exit 2
 trap 'rm -rf "$out"' EXIT
-passed=0
-failed=0
+. tests/verdict.sh
+log=$out/log
 
 warn='-Wall -Wextra -Werror'
 core='-ffreestanding -fshort-wchar -mno-red-zone -Wno-multichar'
@@ -34,12 +34,9 @@ case_run() {
 	local name=$1
 	shift
 	if "$@" >"$out/log" 2>&1; then
-		printf 'PASS %s\n' "$name"
-		passed=$((passed + 1))
+		verdict "$name"
 	else
-		printf 'FAIL %s\n' "$name"
-		head -n 12 "$out/log" | sed 's/^/     /'
-		failed=$((failed + 1))
+		verdict "$name" "see above"
 	fi
 }
 
@@ -133,5 +130,4 @@ broken() {
 }
 case_run "abi a moved member is noticed" broken
 
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" -eq 0 ]
+finish

@@ -8,20 +8,8 @@ ketch=${KETCH:-$here/../../build/ketch}
 examples=${EXAMPLES:-$here/../../build/examples}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
-
-verdict() { # NAME [WHY]
-	if [ $# = 1 ]; then
-		passed=$((passed + 1))
-		echo "PASS $1"
-	else
-		failed=$((failed + 1))
-		echo "FAIL $1: $2"
-		sed 's/^/    /' "$work/log"
-	fi
-}
-
-trim() { local t=$1; t=${t#"${t%%[![:space:]]*}"}; printf '%s' "${t%"${t##*[![:space:]]}"}"; }
+. "$here/../verdict.sh"
+log=$work/log
 
 driver() { # NAME: the body of DriverEntry is read
 	{
@@ -177,5 +165,4 @@ PATH=/nowhere "$ketch" run "$examples/crash.sys" >"$work/log" 2>&1
 [ $? = 3 ] && [ "$(grep -c 'llvm-symbolizer cannot be started' "$work/log")" = 1 ] && grep -q '^    crash.sys+0x' "$work/log" &&
 	verdict no-symbolizer || verdict no-symbolizer "the report is not as it should be"
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" != 0 ]
+finish

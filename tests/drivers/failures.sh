@@ -10,7 +10,8 @@ ketch=${KETCH:-$here/../../build/ketch}
 seed=${KETCH_SEED:-$RANDOM}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. "$here/../verdict.sh"
+log=$work/out
 declare -A sources=(
 	[ndk_consumer]="$here/ndk_consumer.c $here/ndk_consumer.h"
 	[ndk_tour]="$here/ndk_tour.c $here/../../examples/ndk_common.h"
@@ -39,16 +40,13 @@ survives() {
 	for policy in default pending "random:$seed"; do
 		for n in 1 2 3; do
 			if ! run "$1" "$2:$n" "$policy"; then
-				sed 's/^/    /' "$work/out"
-				failed=$((failed + 1))
-				echo "FAIL $1 survives $2: --ndk-fail=$2:$n --ndk-complete=$policy"
+				verdict "$1 survives $2" "--ndk-fail=$2:$n --ndk-complete=$policy"
 				return
 			fi
 			grep -q "^$1: 0x00000000" "$work/out" && break # it was not called so often
 		done
 	done
-	passed=$((passed + 1))
-	echo "PASS $1 survives $2"
+	verdict "$1 survives $2"
 }
 
 for driver in ndk_consumer ndk_tour; do
@@ -59,5 +57,4 @@ for driver in ndk_consumer ndk_tour; do
 		survives $driver "$name"
 	done
 done
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" != 0 ]
+finish

@@ -6,7 +6,8 @@ here=$(dirname "$(readlink -f "$0")")
 ketch=${KETCH:-$here/../../build/ketch}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. "$here/../verdict.sh"
+log=$work/log
 
 theirs="-I/usr/x86_64-w64-mingw32/include/ddk -I/usr/share/mingw-w64/include/ddk"
 headers=$theirs
@@ -20,19 +21,12 @@ run() {
 	if ! x86_64-w64-mingw32-gcc $headers -DWINVER=0x0A00 -D_WIN32_WINNT=0x0A00 -O2 -ffreestanding -mno-red-zone "$source" -o "$work/$name.sys" -nostdlib -shared \
 		-Wl,--subsystem,native -Wl,--entry,DriverEntry -Wl,--dynamicbase -Wl,--nxcompat -lntoskrnl -lhal -lnetio $libraries -lgcc \
 		>"$work/log" 2>&1; then
-		cat "$work/log"
-		failed=$((failed + 1))
-		echo "FAIL mingw-$name: it does not compile"
+		verdict "mingw-$name" "it does not compile"
 		return
 	fi
-	if "$ketch" run --timeout=20 "$work/$name.sys" "$@" >"$work/log" 2>&1 && ! grep -q '^FAIL' "$work/log"; then
-		passed=$((passed + 1))
-		echo "PASS mingw-$name"
-	else
-		sed 's/^/    /' "$work/log"
-		failed=$((failed + 1))
-		echo "FAIL mingw-$name: see above"
-	fi
+	"$ketch" run --timeout=20 "$work/$name.sys" "$@" >"$work/log" 2>&1
+	judge $? "$work/log" 0
+	verdict "mingw-$name" "$why"
 }
 
 run inline "$here/inline.c" nmi:allx2
@@ -55,5 +49,4 @@ libraries=
 # mingw-w64 has no ndkpi.h and no wsk.h: its compiler and import libraries with the headers of this tree.
 headers="-I$here/../../include/km -Wno-multichar"
 run ndk_consumer "$here/../drivers/ndk_consumer.c" -p 4
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish

@@ -8,31 +8,8 @@ here=$(dirname "$(readlink -f "$0")")
 ketch=${KETCH:-$here/../../build/ketch}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
-
-verdict() { # NAME [WHY]
-	if [ $# = 1 ]; then
-		passed=$((passed + 1))
-		echo "PASS $1"
-	else
-		failed=$((failed + 1))
-		echo "FAIL $1: $2"
-		sed 's/^/    /' "$work/log"
-	fi
-}
-
-trim() { local t=$1; t=${t#"${t%%[![:space:]]*}"}; printf '%s' "${t%"${t##*[![:space:]]}"}"; }
-
-wanted() {
-	local name=$1 pattern
-	shift
-	[ $# = 0 ] && return 0
-	for pattern; do
-		# shellcheck disable=SC2254
-		case $name in $pattern) return 0 ;; esac
-	done
-	return 1
-}
+. "$here/../verdict.sh"
+log=$work/log
 
 # The program NAME of this folder, built; or one of those that are none.
 program() {
@@ -59,7 +36,7 @@ driver() { # SOURCE OPTION...: the image's path in $image
 }
 
 run_case() { # DRIVER OPTIONS ACTIONS EXPECTED: what is wrong in $why
-	local words options want text status name
+	local words options name
 	why=
 	read -ra words <<<"$1"
 	driver "${words[@]}" >"$work/log" 2>&1 || { why="the driver does not compile"; return; }
@@ -69,16 +46,8 @@ run_case() { # DRIVER OPTIONS ACTIONS EXPECTED: what is wrong in $why
 	read -ra options <<<"$2"
 	# shellcheck disable=SC2001
 	read -ra words <<<"$(sed "s|@\([a-z0-9]*\)@|$work/\1|g" <<<"$3")"
-	read -r want text <<<"$4"
 	timeout 60 "$ketch" run --timeout=30 "${options[@]}" "$image" "${words[@]}" >"$work/log" 2>&1 </dev/null
-	status=$?
-	if [ "$status" != "${want:-0}" ]; then
-		why="exit status $status instead of ${want:-0}"
-	elif grep -q '^FAIL' "$work/log"; then
-		why="it printed FAIL"
-	elif [ -n "$text" ] && ! grep -Eq -- "$text" "$work/log"; then
-		why="it did not print '$text'"
-	fi
+	judge $? "$work/log" "$4"
 }
 
 while IFS='|' read -r name sources options actions expected; do
@@ -86,7 +55,7 @@ while IFS='|' read -r name sources options actions expected; do
 	case $name in '' | '#'*) continue ;; esac
 	wanted "$name" "$@" || continue
 	run_case "$(trim "$sources")" "$options" "$actions" "$(trim "$expected")"
-	[ -z "$why" ] && verdict "$name" || verdict "$name" "$why"
+	verdict "$name" "$why"
 done <"$here/cases.txt"
 
 # ---- Ends from outside ----
@@ -141,7 +110,7 @@ if wanted user-ketch-killed "$@"; then
 		wait $machine 2>/dev/null
 		await 10 none_left "$stray" || why="a process was left in round $round (KETCH_SEED=$seed)"
 	done
-	[ -z "$why" ] && verdict user-ketch-killed || verdict user-ketch-killed "$why"
+	verdict user-ketch-killed "$why"
 fi
 
 if wanted user-program-killed "$@"; then
@@ -164,7 +133,7 @@ if wanted user-program-killed "$@"; then
 		await 10 none_left "$stray" || why="a process was left in round $round (KETCH_SEED=$seed)"
 		[ -z "$why" ] || break
 	done
-	[ -z "$why" ] && verdict user-program-killed || verdict user-program-killed "$why"
+	verdict user-program-killed "$why"
 fi
 
 # A program that does not want to end: Ctrl-C ends it, and unloads.
@@ -200,7 +169,7 @@ if wanted user-orphan-buried "$@"; then
 	else why=; fi
 	pkill -TERM -P "$machine_pid" -x forever64
 	wait $machine || why="exit status $?"
-	[ -z "$why" ] && verdict user-orphan-buried || verdict user-orphan-buried "$why"
+	verdict user-orphan-buried "$why"
 fi
 
 if wanted user-stopped-outside "$@"; then
@@ -216,8 +185,7 @@ if wanted user-stopped-outside "$@"; then
 	kill -TERM "$process"
 	wait $machine || why="exit status $?"
 	has_line 'exited with 0' || why="it did not end by itself"
-	[ -z "$why" ] && verdict user-stopped-outside || verdict user-stopped-outside "$why"
+	verdict user-stopped-outside "$why"
 fi
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" != 0 ]
+finish
