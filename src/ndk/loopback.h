@@ -51,6 +51,7 @@ struct loopback_queue {
 	struct ke_lock lock;
 	struct ndk_receive *first, **last;
 	LIST_ENTRY starved; /* loopback_qp.starved: QPs whose peers wait for a receive */
+	bool waking;        /* somebody runs the peers of starved QPs */
 };
 
 void loopback_queue_initialize(struct loopback_queue *queue);

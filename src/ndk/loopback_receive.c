@@ -5,7 +5,9 @@
  * A sender that finds no receive leaves the receiving QP on the queue's `starved` list and stops;
  * its request stays at the head of its queue, and what is posted behind it waits too, for as long
  * as the connection lasts (NDK-63, DEF-112). Whoever posts a receive takes a starved QP off the
- * list and runs its peer's queue.
+ * list and runs its peer's queue, and goes on while there are receives and starved QPs: one at a
+ * time for a queue (`waking`), so that a sender at fault, which gives the receive back, does not
+ * run the next one from its own stack.
  *
  * A flush completes posted receives in order: behind one that is being received into, if there is
  * one (`flushed`).
@@ -81,26 +83,30 @@ void loopback_receive_done(struct loopback_qp *to, struct ndk_receive *receive,
 	settle(to);
 }
 
-/* The next starved QP whose peer can go on, with a busy reference; 0: none. */
-static struct loopback_qp *wake_one(struct loopback_queue *queue)
+/* The next starved QP whose peer can go on, with a busy reference; 0: none, or somebody else is
+ * waking them. `begin`: the caller is not yet the one who does. */
+static struct loopback_qp *wake_one(struct loopback_queue *queue, bool begin)
 {
 	struct loopback_qp *found = NULL;
 	KIRQL old = ke_lock_raise(&queue->lock);
-	while (!found && queue->first && !IsListEmpty(&queue->starved)) {
+	bool other = begin && queue->waking;
+	while (!other && !found && queue->first && !IsListEmpty(&queue->starved)) {
 		LIST_ENTRY *entry = RemoveHeadList(&queue->starved);
 		struct loopback_qp *qp = CONTAINING_RECORD(entry, struct loopback_qp, starved);
 		entry->Flink = NULL;
 		if (ndk_busy_try(&qp->qp->object))
 			found = qp;
 	}
+	if (!other)
+		queue->waking = found;
 	ke_lock_lower(&queue->lock, old);
 	return found;
 }
 
 static void wake(struct loopback_queue *queue)
 {
-	struct loopback_qp *starved;
-	while ((starved = wake_one(queue))) {
+	struct loopback_qp *starved = wake_one(queue, true);
+	for (; starved; starved = wake_one(queue, false)) {
 		struct loopback_link *link = atomic_load(&starved->link);
 		struct ndk_qp *peer = link ? loopback_link_peer(link, starved->side) : NULL;
 		if (peer) {
