@@ -7,7 +7,7 @@
  * MDL or frees memory asks here (ex_memory_watch), and all registered regions are looked through.
  *
  * Contexts: IRQL <= DISPATCH_LEVEL. `ndk_lock` keeps the objects there while they are looked
- * through. A source is written by who took the region's state through P1 or P2, relaxed, then
+ * through; what is found is reported when it is released, since a report may end in a bug check. A source is written by who took the region's state through P1 or P2, relaxed, then
  * `active` (release, acquired by the look); it only ever judges a driver that frees and registers
  * at once.
  *
@@ -95,8 +95,9 @@ static void watch(const void *memory, size_t size, bool unlock, const char *ddi,
 	uint64_t base = (uint64_t)memory;
 	if (!atomic_load_explicit(&active, memory_order_relaxed))
 		return;
-	struct ndk_mr *found = NULL;
+	const struct ndk_mr *found = NULL;
 	const char *what = NULL;
+	uint32_t token = 0, state = 0;
 	KIRQL old = ke_lock_raise(&ndk_lock);
 	for (LIST_ENTRY *entry = ndk_objects.Flink; entry != &ndk_objects && !found;
 	     entry = entry->Flink) {
@@ -104,15 +105,17 @@ static void watch(const void *memory, size_t size, bool unlock, const char *ddi,
 		struct ndk_mr *mr = (struct ndk_mr *)object;
 		if (object->class == &ndk_mr_class &&
 		    atomic_load_explicit(&mr->source.active, memory_order_acquire) &&
-		    concerns(&mr->source, base, base + size, unlock, &what))
+		    concerns(&mr->source, base, base + size, unlock, &what)) {
 			found = mr;
+			token = atomic_load(&mr->remote_token);
+			state = atomic_load(&mr->state);
+		}
 	}
+	ke_lock_lower(&ndk_lock, old);
 	if (found)
 		vf_report(VF_NdkMdl, ddi, caller, base,
 			  "%s %p of the memory region %p (token 0x%08x), which is %s", what, memory,
-			  found, atomic_load(&found->remote_token),
-			  ndk_mr_state_name(atomic_load(&found->state)));
-	ke_lock_lower(&ndk_lock, old);
+			  found, token, ndk_mr_state_name(state));
 }
 
 void ndk_source_initialize(void)
