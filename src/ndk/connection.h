@@ -3,8 +3,7 @@
  * connection.h: connectors, listeners and shared endpoints, as the files of the object layer see
  * them.
  *
- * Lock order: a connector's lock, then a QP's work_lock. Neither is held during an operation or an
- * up-call of a provider, or while a request completes.
+ * Lock order: internal.h. No lock is held while a request completes.
  */
 #pragma once
 

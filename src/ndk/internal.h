@@ -4,6 +4,20 @@
  *
  * Everything here: IRQL <= DISPATCH_LEVEL, on a baton. See object.c, request.c, region.c for the
  * theory.
+ *
+ * Lock order of src/ndk, outermost first; all are struct ke_lock, taken once each. No other two of
+ * them are ever held together, and none while a consumer's routine or an operation of a provider
+ * runs. Any of them may be held when a busy reference is taken, none when one is given back (that
+ * may end an object).
+ *   wsk's lock, then ndk_lock (ndk_adapter_describe)
+ *   a connector's lock, then ndk_lock (the QP becomes an antecedent)
+ *   a window's lock, then its region's, then the pool's (what the binding owned is freed), and the
+ *     gate of either (region.c: accesses take no lock)
+ *   loopback: the lock of a QP's queue, then qp->work_lock (the only up-call under a provider's
+ *     lock: ndk_work_capture)
+ *   a CQ's lock, an SRQ's lock, then those of the dispatcher (a delivery is queued, a timer set)
+ * Innermost, with nothing but that behind them: ndk_lock, qp->work_lock, a receive pool's, a
+ * listener's; loopback's links, list of links, receive queues and table of ports.
  */
 #pragma once
 

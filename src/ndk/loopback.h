@@ -2,9 +2,8 @@
 /*
  * loopback.h: what the files of the loopback provider share.
  *
- * Lock order: a link's lock; a receive queue's; a QP's (struct loopback_qp); the table of ports. No
- * two of them are needed together but a receive queue's inside a link's. None is held while
- * bytes move, or during an up-call into the object layer.
+ * Lock order: internal.h; no two of loopback's own are held together. None is held while bytes
+ * move, or during an up-call into the object layer, but that of a QP's queue in ndk_work_capture.
  */
 #pragma once
 

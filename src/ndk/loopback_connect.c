@@ -8,8 +8,9 @@
  * it concerns, and reports to them after the lock is released. Who comes late is told `ended`.
  *
  * Contexts and locks: IRQL <= DISPATCH_LEVEL. link->lock protects the state and the pointers;
- * `links_lock` the list of all links. A link has a reference for each connector, each QP, and the
- * timer. A connector or QP that a link names has not ended: its abort or flush takes it out first.
+ * `links_lock` the list of all links; never both (order: internal.h). A link has a reference for
+ * each connector, each QP, and the timer. A connector or QP that a link names has not ended: its
+ * abort or flush takes it out first.
  *
  * Implements NDK-71..74c, 135..147; DEF-103..106, DEF-109, DEF-111, DEF-114, DEF-117.
  *
@@ -321,23 +322,22 @@ static int op_accept(struct ndk_connector *connector, struct ndk_qp *qp,
 	return status;
 }
 
-/* The QPs are each other's from now on; before either may post. */
-static void attach(struct loopback_link *link)
+/* The lock is held: the QPs are each other's from now on, before either may post. `before`: links
+ * that they let go, of handshakes that came to nothing at the last moment, or 0. */
+static void attach(struct loopback_link *link, struct loopback_link *before[2])
 {
 	for (unsigned side = 0; side < 2; side++) {
 		struct loopback_qp *qp = loopback_of(link->qp[side]);
 		qp->side = side;
 		link_get(link);
-		struct loopback_link *before = atomic_exchange(&qp->link, link);
-		if (before) /* a handshake that came to nothing at the last moment */
-			loopback_link_put(before);
+		before[side] = atomic_exchange(&qp->link, link);
 	}
 }
 
 static int op_complete_connect(struct ndk_connector *connector)
 {
 	struct loopback_connector *self = ndk_private(connector);
-	struct loopback_link *link = self->link;
+	struct loopback_link *link = self->link, *before[2] = {NULL, NULL};
 	struct ndk_connector *passive = NULL;
 	KIRQL old = ke_lock_raise(&link->lock);
 	int status = link->state == LOOPBACK_ENDED ? link->ended : NDK_PENDING;
@@ -345,9 +345,13 @@ static int op_complete_connect(struct ndk_connector *connector)
 		passive = link->connector[1];
 		link->state = LOOPBACK_CONNECTED;
 		link->qp[0] = connector->qp;
-		attach(link);
+		attach(link, before);
 	}
 	ke_lock_lower(&link->lock, old);
+	for (unsigned side = 0; side < 2; side++) {
+		if (before[side])
+			loopback_link_put(before[side]);
+	}
 	if (passive) {
 		stop_timer(link);
 		ndk_connector_established(passive);

@@ -3,8 +3,7 @@
  * queue.h: completion queues, queue pairs and shared receive queues, as the files of the object
  * layer see them.
  *
- * Lock order: a receive pool's or a QP's lock, then a CQ's lock, then those of the dispatcher. None
- * is held during an operation or an up-call of a provider.
+ * Lock order: internal.h.
  */
 #pragma once
 
