@@ -14,7 +14,8 @@
 #include "ndk/region.h"
 #include "rtl/rtl.h"
 
-#define FLAGS_RESIDENT (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL)
+/* A part (IoBuildPartialMdl) has its source's pages, which are locked. */
+#define FLAGS_RESIDENT (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL)
 #define EMPTY_MOST     4096u /* MDLs without bytes in a chain: more is a chain that bites its tail */
 
 /* Is frames[i] == frames[0] + i for all? Four at a time: 1 GiB has 262144 of them. */
@@ -95,7 +96,7 @@ static NTSTATUS fill_table(MDL *mdl, size_t length, struct ndk_backing *backing)
 
 static bool is_user(const MDL *mdl)
 {
-	return (mdl->MdlFlags & MDL_PAGES_LOCKED) && mdl->Process;
+	return (mdl->MdlFlags & (MDL_PAGES_LOCKED | MDL_PARTIAL)) && mdl->Process;
 }
 
 /* Is the chain resident, virtually contiguous and long enough? */

@@ -92,6 +92,13 @@ static void normal(PUCHAR data)
 	      "DEF-90 pages that are locked for reading");
 	CHECK(take(mr) == STATUS_SUCCESS && (locked->MdlFlags & MDL_PAGES_LOCKED),
 	      "NDK-132 the pages stay locked");
+	PMDL part = IoAllocateMdl(data, SIZE, FALSE, FALSE, NULL);
+	IoBuildPartialMdl(locked, part, data + 100, PAGE_SIZE);
+	CHECK(add(mr, part, PAGE_SIZE + 1, 0) == STATUS_INVALID_PARAMETER &&
+		      add(mr, part, PAGE_SIZE, 0) == STATUS_SUCCESS,
+	      "NDK-121 a part of locked pages");
+	CHECK(take(mr) == STATUS_SUCCESS, "NDK-50 of a part");
+	IoFreeMdl(part);
 	MmUnlockPages(locked);
 	IoFreeMdl(locked);
 
