@@ -116,8 +116,10 @@ static NTSTATUS bind_now(struct ndk_change *change, struct ndk_mw *mw, struct nd
 	mw->mr = mr;
 	mw->generation = mr->generation;
 	mw->memory = change->memory;
+	/* For peers only: its token in an SGE is refused. */
+	unsigned remote = mw->memory.rights & (NDK_RIGHT_REMOTE_READ | NDK_RIGHT_REMOTE_WRITE);
 	ndk_region_set(mw->region, &mw->object, mw->pd, mw->memory.start, mw->memory.length,
-		       mw->memory.rights | NDK_REGION_WINDOW, &part);
+		       remote | NDK_REGION_WINDOW, &part);
 	if (!ndk_device_tokens(&mw->object))
 		ndk_region_retoken(mw->region, mw->memory.remote_token);
 	mw->effective = NDK_MW_BOUND;

@@ -290,12 +290,9 @@ unsigned ndk_local_lookup(struct ndk_pd *pd, uint32_t token, uint64_t address, u
 	while (length && NT_SUCCESS(ndk_access_begin(pd, token, address, length, right, &access))) {
 		const struct ndk_region *region = access.guard;
 		size_t here = region && region->base ? length : access.length;
-		bool window = region && (region->rights & NDK_REGION_WINDOW);
-		if (region && !window)
+		if (region)
 			*mr = (struct ndk_mr *)region->owner;
 		ndk_access_end(&access);
-		if (window) /* windows are for peers */
-			break;
 		if (access.data != end && count++ < room)
 			runs[count - 1] = (struct ndk_run){access.data, 0};
 		if (count <= room)
