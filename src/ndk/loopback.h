@@ -161,9 +161,8 @@ struct loopback_link {
 	NTSTATUS ended;              /* what late calls are told */
 	struct ndk_connector *connector[2];
 	struct ndk_qp *qp[2];
-	struct loopback_port *from; /* the active side's, to find the same 4-tuple twice */
-	struct ndk_address to;
-	LIST_ENTRY entry; /* in the list of all */
+	struct ndk_address from, to; /* to find the same 4-tuple twice */
+	LIST_ENTRY entry;            /* in the list of all */
 	KTIMER timer;
 	KDPC timer_dpc;
 };

@@ -37,7 +37,6 @@ void loopback_link_put(struct loopback_link *link)
 	KIRQL old = ke_lock_raise(&links_lock);
 	RemoveEntryList(&link->entry);
 	ke_lock_lower(&links_lock, old);
-	loopback_port_put(link->from);
 	ex_free(link);
 }
 
@@ -172,6 +171,11 @@ static int check_route(const struct ndk_device *device, const struct ndk_address
 	return NDK_NETWORK_UNREACHABLE;
 }
 
+static bool same(const struct ndk_address *a, const struct ndk_address *b)
+{
+	return a->port == b->port && ndk_address_same_host(a, b);
+}
+
 /* NDK-145: the same four numbers twice. Enters the link in the list of all. */
 static int publish(struct loopback_link *link)
 {
@@ -179,8 +183,8 @@ static int publish(struct loopback_link *link)
 	KIRQL old = ke_lock_raise(&links_lock);
 	for (LIST_ENTRY *e = links.Flink; e != &links; e = e->Flink) {
 		struct loopback_link *other = CONTAINING_RECORD(e, struct loopback_link, entry);
-		if (other->from == link->from && other->state != LOOPBACK_ENDED &&
-		    other->to.port == link->to.port && ndk_address_same_host(&other->to, &link->to))
+		if (other->state != LOOPBACK_ENDED && same(&other->from, &link->from) &&
+		    same(&other->to, &link->to))
 			status = NDK_ADDRESS_ALREADY_EXISTS;
 	}
 	if (status == NDK_SUCCESS)
@@ -189,7 +193,7 @@ static int publish(struct loopback_link *link)
 	return status;
 }
 
-static struct loopback_link *make_link(struct ndk_connector *active, struct loopback_port *from,
+static struct loopback_link *make_link(struct ndk_connector *active, const struct ndk_address *from,
 				       const struct ndk_address *to)
 {
 	struct loopback_link *link = ex_allocate(sizeof *link, NDK_TAG, NonPagedPoolNx);
@@ -197,7 +201,7 @@ static struct loopback_link *make_link(struct ndk_connector *active, struct loop
 		return NULL;
 	atomic_init(&link->references, 1);
 	link->connector[0] = active;
-	link->from = from;
+	link->from = *from;
 	link->to = *to;
 	KeInitializeTimer(&link->timer);
 	KeInitializeDpc(&link->timer_dpc, on_timer, link);
@@ -257,16 +261,15 @@ static int connect_link(struct ndk_connector *connector, const struct ndk_addres
 			const struct ndk_connect_parameters *p)
 {
 	struct loopback_connector *self = ndk_private(connector);
-	struct loopback_port *from = atomic_load(&self->port), *port = NULL;
+	struct loopback_port *port = NULL;
 	struct ndk_listener *listener = loopback_port_find(&p->remote, &port);
 	if (!listener)
 		return NDK_CONNECTION_REFUSED;
 	int status = NDK_INSUFFICIENT_RESOURCES;
-	struct loopback_link *link = make_link(connector, from, &p->remote);
+	struct loopback_link *link = make_link(connector, local, &p->remote);
 	if (link) {
 		status = publish(link);
 		if (status == NDK_SUCCESS) {
-			loopback_port_get(from);
 			self->link = link;
 			status = offer_to(listener, port, link, local, &p->offer);
 			port = NULL;
