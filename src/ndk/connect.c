@@ -8,8 +8,9 @@
  *
  * Contexts: IRQL <= DISPATCH_LEVEL. Implements NDK-71..74c, 135..148.
  *
- * Chosen: what fails inline can also fail by completion (the policy decides). Private data that is
- * too long, or a length without data: STATUS_INVALID_PARAMETER. A destination port 0 is
+ * Chosen: what fails inline can also fail by completion (the policy decides), but for wrong
+ * arguments and states. Private data that is too long, or a length without data:
+ * STATUS_INVALID_PARAMETER. A destination port 0 is
  * STATUS_INVALID_ADDRESS. Disconnect makes the QP refuse requests at once.
  */
 #include "ndk/connection.h"
@@ -48,11 +49,26 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+struct disconnect_event {
+	const void *routine;
+	PVOID context;
+	bool ex;
+};
+
+static void set_event(struct ndk_connector *connector, const struct disconnect_event *event)
+{
+	connector->event_ex = event->ex;
+	connector->event = (NDK_FN_DISCONNECT_EVENT_CALLBACK *)event->routine;
+	connector->event_context = event->context;
+}
+
 /*
- * From `from` (which the table allowed) to `to`, with a request that pends. `qp`: take it.
+ * To `to`, if the table allows it, with a request that pends. `qp`: take it; `event`: the
+ * consumer's.
  */
 static NTSTATUS start(const struct call *call, enum ndk_connector_call kind,
-		      enum ndk_connector_state to, struct ndk_qp *qp)
+		      enum ndk_connector_state to, struct ndk_qp *qp,
+		      const struct disconnect_event *event)
 {
 	struct ndk_connector *connector = call->connector;
 	struct ndk_request *request =
@@ -66,6 +82,8 @@ static NTSTATUS start(const struct call *call, enum ndk_connector_call kind,
 	if (NT_SUCCESS(status)) {
 		connector->state = to;
 		connector->pending = request;
+		if (event)
+			set_event(connector, event);
 	}
 	ke_lock_lower(&connector->lock, old);
 	if (!NT_SUCCESS(status))
@@ -136,7 +154,7 @@ static NTSTATUS connect(const struct call *call, struct ndk_connect_parameters *
 	if (NT_SUCCESS(status) && kept && !ndk_antecedent_add(call->connector, kept))
 		status = STATUS_INSUFFICIENT_RESOURCES;
 	else if (NT_SUCCESS(status)) {
-		status = start(call, NDK_CALL_CONNECT, NDK_CONNECTING, parameters->qp);
+		status = start(call, NDK_CALL_CONNECT, NDK_CONNECTING, parameters->qp, NULL);
 		if (!NT_SUCCESS(status) && kept)
 			ndk_antecedent_drop(call->connector, kept);
 	}
@@ -219,21 +237,6 @@ NTSTATUS NTAPI ndk_connect_with_shared_endpoint(
 
 /* ---- Both sides ---- */
 
-struct disconnect_event {
-	const void *routine;
-	PVOID context;
-	bool ex;
-};
-
-static void set_event(struct ndk_connector *connector, const struct disconnect_event *event)
-{
-	KIRQL old = ke_lock_raise(&connector->lock);
-	connector->event_ex = event->ex;
-	connector->event = (NDK_FN_DISCONNECT_EVENT_CALLBACK *)event->routine;
-	connector->event_context = event->context;
-	ke_lock_lower(&connector->lock, old);
-}
-
 static NTSTATUS complete_connect(const struct call *call, const struct disconnect_event *event)
 {
 	struct ndk_connector *connector = call->connector;
@@ -241,10 +244,8 @@ static NTSTATUS complete_connect(const struct call *call, const struct disconnec
 	if (!ndk_object_enter(connector, NdkObjectTypeConnector, "NdkCompleteConnect",
 			      call->caller))
 		return STATUS_INVALID_DEVICE_STATE;
-	if (!ndk_must_fail(NDK_FUNCTION_CompleteConnect, &status)) {
-		set_event(connector, event);
-		status = start(call, NDK_CALL_COMPLETE, NDK_COMPLETING, NULL);
-	}
+	if (!ndk_must_fail(NDK_FUNCTION_CompleteConnect, &status))
+		status = start(call, NDK_CALL_COMPLETE, NDK_COMPLETING, NULL, event);
 	ndk_object_leave(connector);
 	if (!NT_SUCCESS(status))
 		return end(call, status);
@@ -306,8 +307,7 @@ static NTSTATUS accept_start(const struct accept_call *accept, struct ndk_offer 
 		status = STATUS_INVALID_PARAMETER;
 	if (!NT_SUCCESS(status))
 		return status;
-	set_event(connector, &accept->event);
-	status = start(&accept->call, NDK_CALL_ACCEPT, NDK_ACCEPTING, accept->qp);
+	status = start(&accept->call, NDK_CALL_ACCEPT, NDK_ACCEPTING, accept->qp, &accept->event);
 	if (!NT_SUCCESS(status))
 		return status;
 	KIRQL old = ke_lock_raise(&connector->lock);
