@@ -59,10 +59,10 @@ static void check_routine(const struct ndk_object *object, const void *routine, 
 {
 	char where[64];
 	if (!routine)
-		vf_report(
-			VF_NdkCompletion, NULL, caller, (uint64_t)object,
-			"a call on the %s %p returns STATUS_PENDING and has no completion routine",
-			object->class->name, object);
+		vf_report(VF_NdkCompletion, NULL, caller, (uint64_t)object,
+			  "a call on the %s %p that may return STATUS_PENDING has no completion "
+			  "routine",
+			  object->class->name, object);
 	else if (!vf_address_where((uint64_t)routine, where, sizeof where))
 		vf_report(VF_NdkCompletion, NULL, caller, (uint64_t)object,
 			  "the completion routine %p of a call on the %s %p lies in no driver",
@@ -126,10 +126,17 @@ NTSTATUS ndk_request_end(struct ndk_request *request, enum ndk_how how, NTSTATUS
 	return STATUS_PENDING;
 }
 
+/* Wrong arguments, the wrong time: returned at once (NDK-54, NDK-58, NDK-140, NDK-148). */
+static bool is_refusal(NTSTATUS status)
+{
+	return status == STATUS_INVALID_PARAMETER || status == STATUS_INVALID_DEVICE_STATE ||
+	       status == STATUS_NOT_SUPPORTED;
+}
+
 NTSTATUS ndk_request_done(void *object, const void *routine, void *context, NTSTATUS status,
 			  uint64_t caller)
 {
-	enum ndk_how how = ndk_policy_how(false);
+	enum ndk_how how = is_refusal(status) ? NDK_INLINE : ndk_policy_how(false);
 	struct ndk_request *request =
 		how == NDK_INLINE ? NULL : ndk_request_pend(object, routine, context, caller);
 	return request ? ndk_request_end(request, how, status) : status;
