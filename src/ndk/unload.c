@@ -9,17 +9,17 @@
 #include "ndk/mr.h"
 #include "rtl/rtl.h"
 
-#define LISTED 32u
+#define LISTED 32u /* looked at under the lock at a time */
 
 struct left {
 	const struct ndk_object *object;
 	uint64_t caller;
-	char text[96];
+	char text[128];
 };
 
 static void note(struct left *left, const struct ndk_object *object)
 {
-	char more[48] = "";
+	char more[64] = "";
 	if (object->class->describe)
 		object->class->describe(object, more, sizeof more);
 	left->object = object;
@@ -28,23 +28,42 @@ static void note(struct left *left, const struct ndk_object *object)
 		  ndk_closing(object) ? "closing" : "open", more);
 }
 
-/* Adapters are told by who opened them (wsk). */
-void ndk_object_unload(const struct vf_unload *unload)
+static bool is_left(const struct ndk_object *object, const struct vf_unload *unload)
 {
-	static struct left found[LISTED]; /* one unload at a time */
+	return object->class->type != NdkObjectTypeAdapter && object->caller >= unload->base &&
+	       object->caller < unload->end;
+}
+
+/* The next ones, behind the first `skip`. */
+static unsigned collect(const struct vf_unload *unload, unsigned skip, struct left *found)
+{
 	unsigned count = 0;
 	KIRQL old = ke_lock_raise(&ndk_lock);
 	for (LIST_ENTRY *entry = ndk_objects.Flink; entry != &ndk_objects && count < LISTED;
 	     entry = entry->Flink) {
 		const struct ndk_object *object = CONTAINING_RECORD(entry, struct ndk_object, all);
-		if (object->class->type != NdkObjectTypeAdapter && object->caller >= unload->base &&
-		    object->caller < unload->end)
+		if (!is_left(object, unload))
+			continue;
+		if (skip)
+			skip--;
+		else
 			note(&found[count++], object);
 	}
 	ke_lock_lower(&ndk_lock, old);
-	for (unsigned i = 0; i < count; i++)
-		vf_unload_left(unload, VF_NdkLeft, (const void *)found[i].caller, found[i].object,
-			       "%s", found[i].text);
+	return count;
+}
+
+/* Adapters are told by who opened them (wsk). */
+void ndk_object_unload(const struct vf_unload *unload)
+{
+	static struct left found[LISTED]; /* one unload at a time */
+	unsigned count = LISTED;
+	for (unsigned all = 0; count == LISTED; all += count) {
+		count = collect(unload, all, found);
+		for (unsigned i = 0; i < count; i++)
+			vf_unload_left(unload, VF_NdkLeft, (const void *)found[i].caller,
+				       found[i].object, "%s", found[i].text);
+	}
 }
 
 NTSTATUS ndk_initialize(void)
