@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * netio_tables.c: how a consumer finds its interface (DEF-75..77). CASE 0: all of it, the default
- * adapters. 1: FreeMibTable inside a table; 2: twice; 3: a table is left; 4: a notification is
- * left; 5: the adapters of
+ * adapters. 1: FreeMibTable inside a table; 2: twice; 3: a table is left; 4: the adapters of
  * --adapter=loopback:70000=10.1.2.3/8,alias:wire,luid:0x6000001000000,9=fe80::9.
  */
 #include "check.h"
@@ -194,26 +193,6 @@ static void test_routes(void)
 	FreeMibTable(routes);
 }
 
-static ULONG notified;
-
-static VOID NTAPI on_change(PVOID context, PMIB_UNICASTIPADDRESS_ROW row,
-			    MIB_NOTIFICATION_TYPE type)
-{
-	if (context == &notified && !row && type == MibInitialNotification)
-		notified++;
-}
-
-static void test_notification(void)
-{
-	HANDLE handle;
-	CHECK(NotifyUnicastIpAddressChange(AF_UNSPEC, on_change, &notified, TRUE, &handle) ==
-			      STATUS_SUCCESS &&
-		      notified == 1,
-	      "DEF-55 the initial notification comes, once, without a row");
-	CHECK(CancelMibChangeNotify2(handle) == STATUS_SUCCESS, "DEF-55 and is cancelled");
-	CHECK(CancelMibChangeNotify2(handle) == STATUS_INVALID_PARAMETER, "DEF-55 once");
-}
-
 static void test_options(void)
 {
 	NET_LUID luid;
@@ -248,7 +227,6 @@ DRIVER_INITIALIZE DriverEntry;
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 {
 	MIB_UNICASTIPADDRESS_TABLE *table;
-	HANDLE handle;
 	UNREFERENCED_PARAMETER(path);
 	driver->DriverUnload = OnUnload;
 	switch (CASE) {
@@ -257,7 +235,6 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		test_interfaces();
 		test_addresses();
 		test_routes();
-		test_notification();
 		break;
 	case 1:
 		GetUnicastIpAddressTable(AF_INET, &table);
@@ -274,9 +251,6 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		GetUnicastIpAddressTable(AF_INET, &table);
 		break;
 	case 4:
-		NotifyUnicastIpAddressChange(AF_INET, on_change, NULL, FALSE, &handle);
-		break;
-	case 5:
 		test_options();
 		break;
 	}
