@@ -92,8 +92,8 @@ static NTSTATUS start(const struct call *call, enum ndk_connector_call kind,
 }
 
 /* The operation returned: STATUS_PENDING, or a failure at once, which puts the state back. */
-static NTSTATUS started(const struct call *call, enum ndk_connector_state back, bool release_qp,
-			NTSTATUS status)
+static NTSTATUS started(const struct call *call, enum ndk_connector_state back,
+			void (*release)(struct ndk_connector *), NTSTATUS status)
 {
 	struct ndk_connector *connector = call->connector;
 	if (status == STATUS_PENDING)
@@ -106,8 +106,8 @@ static NTSTATUS started(const struct call *call, enum ndk_connector_state back, 
 	ke_lock_lower(&connector->lock, old);
 	if (!request)
 		return STATUS_PENDING; /* a close was faster and has completed it */
-	if (release_qp)
-		ndk_connector_release_qp(connector);
+	if (release)
+		release(connector);
 	return ndk_request_settle(request, status);
 }
 
@@ -123,13 +123,13 @@ static NTSTATUS connect_provider(const struct call *call,
 	connector->remote = parameters->remote;
 	connector->inbound_reads = parameters->offer.inbound_reads;
 	connector->outbound_reads = parameters->offer.outbound_reads;
+	connector->peer_offered = false;
+	connector->endpoint = parameters->endpoint;
 	ke_lock_lower(&connector->lock, old);
 	/* The consumer's own completion may close it before the operation returns. */
 	ndk_busy_get(&connector->object);
 	NTSTATUS status = connector->operations->connect(connector, parameters);
-	if (status != STATUS_PENDING && parameters->endpoint)
-		ndk_antecedent_drop(connector, parameters->endpoint);
-	status = started(call, NDK_IDLE, true, status);
+	status = started(call, NDK_IDLE, ndk_connector_release, status);
 	ndk_busy_put(&connector->object);
 	return status;
 }
@@ -168,7 +168,8 @@ static NTSTATUS connect(const struct call *call, struct ndk_connect_parameters *
  * STATUS_SHARING_VIOLATION, STATUS_TOO_MANY_ADDRESSES, STATUS_ADDRESS_ALREADY_EXISTS,
  * STATUS_NETWORK_UNREACHABLE, STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_REFUSED,
  * STATUS_IO_TIMEOUT, STATUS_INSUFFICIENT_RESOURCES; STATUS_INVALID_PARAMETER: private data, QP;
- * STATUS_INVALID_DEVICE_STATE: the connector or the QP was used before. Source: NDK-71.
+ * STATUS_INVALID_DEVICE_STATE: the connector or the QP was used before; a connect that failed
+ * is no use. Source: NDK-71.
  */
 NTSTATUS NTAPI ndk_connect(NDK_CONNECTOR *pNdkConnector, NDK_QP *pNdkQp,
 			   CONST SOCKADDR *pSrcAddress, ULONG SrcAddressLength,
@@ -251,7 +252,7 @@ static NTSTATUS complete_connect(const struct call *call, const struct disconnec
 		return end(call, status);
 	ndk_busy_get(&connector->object);
 	status = connector->operations->complete_connect(connector);
-	status = started(call, NDK_ACCEPTED, false, status);
+	status = started(call, NDK_ACCEPTED, NULL, status);
 	ndk_busy_put(&connector->object);
 	return status;
 }
@@ -334,7 +335,7 @@ static NTSTATUS accept(const struct accept_call *accept)
 		return end(&accept->call, status);
 	ndk_busy_get(&connector->object);
 	status = connector->operations->accept(connector, accept->qp, &offer);
-	status = started(&accept->call, NDK_INCOMING, true, status);
+	status = started(&accept->call, NDK_INCOMING, ndk_connector_release_qp, status);
 	ndk_busy_put(&connector->object);
 	return status;
 }

@@ -34,7 +34,7 @@ bool ndk_address_same_host(const struct ndk_address *a, const struct ndk_address
 /* ---- Connector: connector.c, connector_event.c, connect.c ---- */
 
 enum ndk_connector_state {
-	NDK_IDLE,
+	NDK_IDLE,       /* also after a Connect that failed */
 	NDK_CONNECTING, /* active: Connect pends */
 	NDK_ACCEPTED,   /* active: Connect has succeeded */
 	NDK_COMPLETING, /* active: CompleteConnect pends */
@@ -69,6 +69,7 @@ struct ndk_connector {
 	bool passive, told; /* told: the disconnect event was queued */
 	struct ndk_qp *qp;
 	struct ndk_listener *listener; /* passive */
+	struct ndk_endpoint *endpoint; /* active, from a shared one */
 	struct ndk_request *pending;   /* Connect, CompleteConnect or Accept */
 	struct ndk_request *disconnect;
 	struct ndk_address local, remote;
@@ -98,6 +99,8 @@ void ndk_connector_limit(struct ndk_connector *connector);
 NTSTATUS ndk_connector_take_qp(struct ndk_connector *connector, struct ndk_qp *qp);
 /* No connection came of it: the QP may be used by another connector. */
 void ndk_connector_release_qp(struct ndk_connector *connector);
+/* A Connect failed: nor is the shared endpoint kept any longer. */
+void ndk_connector_release(struct ndk_connector *connector);
 /* The connector of a QP, with a busy reference; 0: none, or it ends. */
 struct ndk_connector *ndk_qp_connector(struct ndk_qp *qp);
 

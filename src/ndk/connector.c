@@ -8,10 +8,11 @@
  *
  * Implements NDK-24, 38, 70, 74b, 81, 136..140, 147; VER-62, DEF-2, DEF-108, DEF-113, DEF-114.
  *
- * Chosen: calls in the wrong state: the table. A connector that failed is not used again. The data
- * that a reject carried can be got on the active side. GetConnectionData after the
- * handshake works, and is an advice (DEF-2). A close in the middle of a connect cancels it
- * (STATUS_CANCELLED) and gives the peer an abort; a close of a connection flushes the QP.
+ * Chosen: calls in the wrong state: the table. A connector whose Connect failed, at once or by its
+ * completion, is as it was before, but that the data of a reject can be got; one that failed later
+ * is not used again. GetConnectionData after the handshake works, and is an advice (DEF-2). A close
+ * in the middle of a connect cancels it (STATUS_CANCELLED) and gives the peer an abort; a close of
+ * a connection flushes the QP.
  */
 #include "ndk/connection.h"
 #include "rtl/rtl.h"
@@ -34,7 +35,8 @@ static const NTSTATUS allowed[NDK_CONNECTOR_CALLS][NDK_CONNECTOR_STATES] = {
 			     AS_FAILED},
 	[NDK_CALL_REJECT] = {WRONG, WRONG, OK, WRONG, OK, WRONG, WRONG, WRONG, WRONG, WRONG,
 			     AS_FAILED},
-	[NDK_CALL_DATA] = {WRONG, WRONG, OK, OK, OK, OK, OK, OK, WRONG, WRONG, OK},
+	/* IDLE: of a reject, or refused there */
+	[NDK_CALL_DATA] = {OK, WRONG, OK, OK, OK, OK, OK, OK, WRONG, WRONG, OK},
 	[NDK_CALL_LOCAL] = {WRONG, OK, OK, OK, OK, OK, OK, OK, OK, OK, OK},
 	[NDK_CALL_PEER] = {WRONG, OK, OK, OK, OK, OK, OK, OK, OK, OK, OK},
 	[NDK_CALL_DISCONNECT] = {UNCONNECTED, UNCONNECTED, UNCONNECTED, UNCONNECTED, UNCONNECTED,
@@ -106,6 +108,17 @@ void ndk_connector_release_qp(struct ndk_connector *connector)
 		return;
 	detach(qp);
 	ndk_antecedent_drop(connector, qp);
+}
+
+void ndk_connector_release(struct ndk_connector *connector)
+{
+	KIRQL old = ke_lock_raise(&connector->lock);
+	struct ndk_endpoint *endpoint = connector->endpoint;
+	connector->endpoint = NULL;
+	ke_lock_lower(&connector->lock, old);
+	if (endpoint)
+		ndk_antecedent_drop(connector, endpoint);
+	ndk_connector_release_qp(connector);
 }
 
 struct ndk_connector *ndk_qp_connector(struct ndk_qp *qp)

@@ -59,17 +59,20 @@ void ndk_connector_failed(struct ndk_connector *connector, int status,
 {
 	struct ndk_request *request = NULL;
 	KIRQL old = ke_lock_raise(&connector->lock);
-	bool fits = connector->state >= NDK_CONNECTING && connector->state <= NDK_ACCEPTING;
+	bool connecting = connector->state == NDK_CONNECTING;
+	bool fits = connecting ||
+		    (connector->state > NDK_CONNECTING && connector->state <= NDK_ACCEPTING);
 	if (fits) {
-		connector->failure =
-			connector->state == NDK_CONNECTING ? STATUS_CONNECTION_INVALID : status;
-		connector->state = NDK_FAILED;
+		connector->failure = status;
+		connector->state = connecting ? NDK_IDLE : NDK_FAILED;
 		if (offer)
 			take_offer(connector, offer);
 		request = take_pending(connector);
 	}
 	ke_lock_lower(&connector->lock, old);
-	if (fits)
+	if (connecting)
+		ndk_connector_release(connector);
+	else if (fits)
 		ndk_connector_release_qp(connector);
 	if (request)
 		ndk_request_complete(request, status);

@@ -270,6 +270,8 @@ static int connect_link(struct ndk_connector *connector, const struct ndk_addres
 	if (link) {
 		status = publish(link);
 		if (status == NDK_SUCCESS) {
+			if (self->link) /* of a connect that failed */
+				loopback_link_put(self->link);
 			self->link = link;
 			status = offer_to(listener, port, link, local, &p->offer);
 			port = NULL;

@@ -241,6 +241,17 @@ static void rejected(struct io *io)
 		      RtlCompareMemory(data, why, 5) == 5,
 	      "NDK-74a the data of a reject can be got");
 	CLOSE(c->Dispatch->NdkCloseConnector, c);
+	c = x.end.e.connector;
+	CHECK(connect_begin(&x, &io->a, &io->a.local, &door.address, NULL, 0) == STATUS_PENDING &&
+		      rung(&door) &&
+		      c->Dispatch->NdkGetConnectionData(c, NULL, NULL, data, &size) ==
+			      STATUS_INVALID_DEVICE_STATE,
+	      "NDK-140 who was rejected may try again");
+	c = door.connector;
+	CHECK(c->Dispatch->NdkReject(c, NULL, 0) == STATUS_SUCCESS &&
+		      finish(&x) == STATUS_CONNECTION_REFUSED,
+	      "NDK-145 and is rejected again");
+	CLOSE(c->Dispatch->NdkCloseConnector, c);
 	close_connector(&x);
 
 	/* The connector is closed without a reject (DEF-109). */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ndk_hostile.c: consumers that pass what they should not, and ends that come at a bad moment:
- * NDK-14, 41, 46, 47, 49, 51, 56, 57, 61, 63, 71, 72, 100, 105, 125, 128, 130, 135, 141, 144, 148.
+ * NDK-14, 41, 46, 47, 49, 51, 56, 57, 61, 63, 71, 72, 100, 105, 125, 128, 130, 135, 140, 141, 142,
+ * 144, 148.
  *
  * -DCASE=0: what is refused or harmless without a finding. 1: NdkInitializeFastRegisterMr while the
  * invalidation waits in its queue (NdkMrState). 2: no page array (NdkFastRegister). 3: Disconnect
@@ -148,9 +149,17 @@ static void __attribute__((unused)) addresses(struct io *io)
 		      CONNECT(&local, size, &remote, size, &other, MAXULONG) ==
 			      STATUS_INVALID_PARAMETER,
 	      "NDK-148 private data that are not there, or too long");
+	for (int i = 0; i < 3 && (!i || status == STATUS_CONNECTION_REFUSED); i++)
+		status = CONNECT(&local, size, &remote, size, NULL, 0);
+	CHECK(status == STATUS_CONNECTION_REFUSED,
+	      "NDK-71 the same connector is refused as often as it tries");
+	SOCKADDR_INET source = io_with_port(local, 6001);
+	for (int i = 0; i < 3 && status == STATUS_CONNECTION_REFUSED; i++)
+		status = CONNECT(&source, size, &remote, size, NULL, 0);
+	CHECK(status == STATUS_CONNECTION_REFUSED, "NDK-144 a connect that failed keeps no port");
 	endpoint = MAKE(NDK_SHARED_ENDPOINT, io->a.adapter->Dispatch->NdkCreateSharedEndpoint,
 			io->a.adapter, (const SOCKADDR *)&local, size);
-	for (int i = 0; i < 20 && (!i || status == STATUS_CONNECTION_REFUSED); i++)
+	for (int i = 0; i < 20 && status == STATUS_CONNECTION_REFUSED; i++)
 		status = WAIT(d->NdkConnectWithSharedEndpoint, c, end.e.qp, endpoint,
 			      (const SOCKADDR *)&remote, size, 1, 1, NULL, 0);
 	CHECK(status == STATUS_CONNECTION_REFUSED, "NDK-72 refused as often as it is tried");
@@ -179,8 +188,9 @@ static void __attribute__((unused)) moderation(struct io *io)
 		qp->Dispatch->NdkReceive(qp, NULL, NULL, 0);
 	qp->Dispatch->NdkFlush(qp);
 	CHECK(SOON(watch.count), "NDK-97 a full queue is told");
-	NDK_RESULT_EX results[8];
-	cq->Dispatch->NdkGetCqResultsEx(cq, results, 8);
+	NDK_RESULT_EX result;
+	for (int i = 0; i < 8 && io_get(cq, &result, 10000); i++)
+		; /* a device flushes one by one */
 	cq->Dispatch->NdkControlCqInterruptModeration(cq, MAXULONG, 3);
 	for (int i = 0; i < 4; i++)
 		qp->Dispatch->NdkReceive(qp, NULL, NULL, 0);
@@ -190,6 +200,42 @@ static void __attribute__((unused)) moderation(struct io *io)
 	CHECK(SOON(watch.count > before), "NDK-93 as many as the count were there at the arm");
 	CLOSE(qp->Dispatch->NdkCloseQp, qp);
 	CLOSE(cq->Dispatch->NdkCloseCq, cq);
+}
+
+/* The disconnect event belongs to the call that made the connection: later ones, which are refused,
+ * do not replace it, at the active side (0) or the passive one (1). */
+static VOID NTAPI other_event(PVOID context)
+{
+	(*(volatile LONG *)context)++;
+}
+
+static void __attribute__((unused)) events(struct io *io)
+{
+	static volatile LONG others;
+	static struct io_end spare;
+	CHECK(io_end_make(&spare, io->b.adapter, &plain), "NDK-46 one more queue pair");
+	for (int side = 0; side < 2; side++) {
+		static struct io pair;
+		pair = (struct io){.a = io->a, .b = io->b};
+		if (!io_pair(&pair, &plain, 4096)) {
+			CHECK(FALSE, "NDK-71 two ends");
+			return;
+		}
+		struct io_end *told = side ? &pair.y : &pair.x, *goes = side ? &pair.x : &pair.y;
+		NDK_CONNECTOR *c = told->e.connector, *other = goes->e.connector;
+		CHECK(WAIT(c->Dispatch->NdkCompleteConnect, c, other_event, (PVOID)&others) ==
+				      STATUS_CONNECTION_INVALID &&
+			      WAIT(c->Dispatch->NdkAccept, c, spare.e.qp, 1, 1, NULL, 0,
+				   other_event, (PVOID)&others) == STATUS_INVALID_DEVICE_STATE &&
+			      WAIT(c->Dispatch->NdkAccept, c, spare.e.qp, 1, 1, NULL, 0, NULL,
+				   NULL) == STATUS_INVALID_DEVICE_STATE,
+		      "NDK-140 a connection is not made twice");
+		CHECK(WAIT(other->Dispatch->NdkDisconnect, other) == STATUS_SUCCESS &&
+			      SOON(told->gone == 1) && !others,
+		      "NDK-142 its own disconnect event is called");
+		io_unpair(&pair);
+	}
+	io_end_close(&spare);
 }
 
 /* ---- Fast registers ---- */
@@ -418,6 +464,7 @@ static void test(struct io *io)
 	elements(io);
 	objects(io);
 	addresses(io);
+	events(io);
 	moderation(io);
 #elif CASE == 1
 	reinitialized(io);
