@@ -203,6 +203,8 @@ struct end {
 	NDK_QP *qp;
 	NDK_CONNECTOR *connector;
 	KEVENT gone; /* the peer has disconnected */
+	ULONG early; /* end_wait: types that came before they were waited for */
+	ULONG bytes; /* end_wait: of the last receive */
 };
 
 CHECK_HELPER VOID NTAPI end_notified(PVOID context, NTSTATUS status)
@@ -255,6 +257,24 @@ CHECK_HELPER NTSTATUS end_poll(struct end *e, NDK_RESULT_EX *result)
 		}
 		YieldProcessor();
 	}
+}
+
+/* Wait for a completion of this type, one of each under way; whatever comes first is kept. */
+CHECK_HELPER BOOLEAN end_wait(struct end *e, NDK_OPERATION_TYPE type)
+{
+	NDK_RESULT_EX result;
+	while (!(e->early & type)) {
+		NTSTATUS status = end_poll(e, &result);
+		if (!NT_SUCCESS(status)) {
+			DbgPrint("FAIL completion of type 0x%x is 0x%08x\n", result.Type, status);
+			return FALSE;
+		}
+		e->early |= result.Type;
+		if (result.Type == NdkOperationTypeReceive)
+			e->bytes = result.BytesTransferred;
+	}
+	e->early &= ~(ULONG)type;
+	return TRUE;
 }
 
 /* An active connection. */

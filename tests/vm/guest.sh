@@ -40,11 +40,15 @@ t_dereg() {
 }
 t_pingpong() { wire --timeout=85 /tests/ndk_pingpong.sys; }
 
-# rdma-core's rping and our driver, both ways.
-t_rping_client() {
-	verbs /tests/rping_server.sys >server 2>&1 &
+serve() { # OPTION... DRIVER: in the background, until it listens
+	verbs "$@" >server 2>&1 &
 	n=0
 	until grep -q listening server || [ $((n += 1)) = 200 ]; do sleep 0.1; done
+}
+
+# rdma-core's rping and our driver, both ways.
+t_rping_client() {
+	serve /tests/rping_server.sys
 	timeout 20 rping -c -a "$me" -C 3 -v >pings
 	status=$?
 	wait $!
@@ -60,6 +64,37 @@ t_rping_server() {
 	cat pings
 	[ $status = 0 ] && [ "$(grep -c 'ping data' pings)" = 3 ]
 }
+
+# perftest's ib_write_bw and its relatives and our driver, both ways; what the options have to be: tests/vm/ndk_perftest.c.
+bw() { # VERB [SERVER]
+	timeout 60 "ib_$1_bw" -R -F -d rxe0 -s 1024 -n 50 --mmap=/tmp/peer.map $2
+}
+bw_client() {
+	head -c 8192 /dev/zero >peer.map
+	serve --files=/tmp "/tests/$1_server.sys"
+	bw "$1" "$me" >report 2>&1
+	status=$?
+	wait $!
+	server=$?
+	cat server report
+	[ $status = 0 ] && [ $server = 0 ] && grep -q '^ 1024  *50 ' report
+}
+bw_server() {
+	head -c 8192 /dev/zero >peer.map
+	bw "$1" >report 2>&1 &
+	verbs --files=/tmp "/tests/$1_client.sys"
+	status=$?
+	wait $!
+	server=$?
+	cat report
+	[ $status = 0 ] && [ $server = 0 ] && grep -q '^ 1024  *50 ' report
+}
+t_ib_write_bw_client() { bw_client write; }
+t_ib_write_bw_server() { bw_server write; }
+t_ib_read_bw_client() { bw_client read; }
+t_ib_read_bw_server() { bw_server read; }
+t_ib_send_bw_client() { bw_client send; }
+t_ib_send_bw_server() { bw_server send; }
 
 # ---- Two guests: the server is in 10.9.0.2, the client in 10.9.0.1 ----
 

@@ -32,27 +32,6 @@ static void post_receive(void)
 	CHECK(NT_SUCCESS(end.qp->Dispatch->NdkReceive(end.qp, NULL, &sge, 1)), "NDK-63 receive");
 }
 
-/* Wait for a completion of this type, whatever comes first is kept in `early`. */
-static BOOLEAN wait_for(NDK_OPERATION_TYPE type)
-{
-	static ULONG early;
-	NDK_RESULT_EX result;
-	if (early & type) {
-		early &= ~(ULONG)type;
-		return TRUE;
-	}
-	for (;;) {
-		NTSTATUS status = end_poll(&end, &result);
-		if (!NT_SUCCESS(status)) {
-			DbgPrint("FAIL completion of type 0x%x is 0x%08x\n", result.Type, status);
-			return FALSE;
-		}
-		if (result.Type == type)
-			return TRUE;
-		early |= result.Type;
-	}
-}
-
 static BOOLEAN send(PVOID address, UINT32 token)
 {
 	struct message *message = (struct message *)messages.data;
@@ -61,13 +40,13 @@ static BOOLEAN send(PVOID address, UINT32 token)
 	message->size = RtlUlongByteSwap(SIZE);
 	NDK_SGE sge = memory_sge(&messages, 0, sizeof(struct message));
 	return NT_SUCCESS(end.qp->Dispatch->NdkSend(end.qp, NULL, &sge, 1, 0)) &&
-	       wait_for(NdkOperationTypeSend);
+	       end_wait(&end, NdkOperationTypeSend);
 }
 
 /* The next message of the peer; a receive for the one after it is posted. */
 static BOOLEAN receive(struct message *message)
 {
-	if (!wait_for(NdkOperationTypeReceive))
+	if (!end_wait(&end, NdkOperationTypeReceive))
 		return FALSE;
 	const struct message *m = (const struct message *)messages.data + 1;
 	message->address = RtlUlonglongByteSwap(m->address);
@@ -84,13 +63,13 @@ static BOOLEAN serve_once(void)
 	if (!receive(&peer) || peer.size != SIZE ||
 	    !NT_SUCCESS(end.qp->Dispatch->NdkRead(end.qp, NULL, &sge, 1, peer.address, peer.token,
 						  0)) ||
-	    !wait_for(NdkOperationTypeRead))
+	    !end_wait(&end, NdkOperationTypeRead))
 		return FALSE;
 	DbgPrint("ndk_rping: %.40s\n", (char *)data.data);
 	if (!send(NULL, 0) || !receive(&peer) ||
 	    !NT_SUCCESS(end.qp->Dispatch->NdkWrite(end.qp, NULL, &sge, 1, peer.address, peer.token,
 						   0)) ||
-	    !wait_for(NdkOperationTypeWrite))
+	    !end_wait(&end, NdkOperationTypeWrite))
 		return FALSE;
 	return send(NULL, 0);
 }
