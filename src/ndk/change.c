@@ -58,6 +58,8 @@ static struct ndk_mr *invalidate_mw(struct ndk_mw *mw)
 	if (!mr)
 		return NULL;
 	ndk_region_close(mw->region);
+	ndk_region_give(mw->region);
+	mw->region = NULL;
 	mw->effective = NDK_MW_FREE;
 	mw->mr = NULL;
 	ndk_memory_clear(&mw->memory, &mw->run);
@@ -114,14 +116,14 @@ static NTSTATUS bind_now(struct ndk_change *change, struct ndk_mw *mw, struct nd
 		part.offset = at % NDK_PAGE_SIZE;
 	}
 	mw->mr = mr;
+	mw->region = change->region;
+	change->region = NULL;
 	mw->generation = mr->generation;
 	mw->memory = change->memory;
 	/* For peers only: its token in an SGE is refused. */
 	unsigned remote = mw->memory.rights & (NDK_RIGHT_REMOTE_READ | NDK_RIGHT_REMOTE_WRITE);
 	ndk_region_set(mw->region, &mw->object, mw->pd, mw->memory.start, mw->memory.length,
 		       remote | NDK_REGION_WINDOW, &part);
-	if (!ndk_device_tokens(&mw->object))
-		ndk_region_retoken(mw->region, mw->memory.remote_token);
 	mw->effective = NDK_MW_BOUND;
 	ndk_region_open(mw->region);
 	return STATUS_SUCCESS;
@@ -147,23 +149,26 @@ static NTSTATUS apply_bind(struct ndk_change *change)
 	return status;
 }
 
-static NTSTATUS apply_invalidation(struct ndk_object *object, bool posted)
+/* `token`: what a peer said, 0: it was posted. The object may have got another meanwhile. */
+static NTSTATUS apply_invalidation(struct ndk_object *object, uint32_t token)
 {
-	bool done;
+	bool done = false;
 	struct ndk_mr *bound = NULL;
 	if (object->class->type == NdkObjectTypeMr) {
 		struct ndk_mr *mr = (struct ndk_mr *)object;
 		KIRQL old = ke_lock_raise(&mr->lock);
-		done = invalidate_mr(mr);
-		mr->posted += !posted;
+		if (!token || mr->memory.remote_token == token)
+			done = invalidate_mr(mr);
+		mr->posted += token != 0;
 		settle_mr(mr);
 		ke_lock_lower(&mr->lock, old);
 	} else {
 		struct ndk_mw *mw = (struct ndk_mw *)object;
 		KIRQL old = ke_lock_raise(&mw->lock);
-		bound = invalidate_mw(mw);
+		if (!token || mw->memory.remote_token == token)
+			bound = invalidate_mw(mw);
 		done = bound;
-		mw->posted += !posted;
+		mw->posted += token != 0;
 		settle_mw(mw);
 		ke_lock_lower(&mw->lock, old);
 	}
@@ -175,9 +180,8 @@ static NTSTATUS apply_invalidation(struct ndk_object *object, bool posted)
 NTSTATUS ndk_change_apply(struct ndk_change *change)
 {
 	NTSTATUS status = change->kind == NDK_CHANGE_FAST_REGISTER ? apply_fast_register(change)
-			  : change->kind == NDK_CHANGE_BIND
-				  ? apply_bind(change)
-				  : apply_invalidation(change->object, true);
+			  : change->kind == NDK_CHANGE_BIND        ? apply_bind(change)
+							    : apply_invalidation(change->object, 0);
 	ndk_change_free(change);
 	return status;
 }
@@ -247,7 +251,7 @@ bool ndk_remote_invalidate(struct ndk_pd *pd, uint32_t token)
 	if (!object)
 		return false;
 	bool fast = object->class->type != NdkObjectTypeMr || ((struct ndk_mr *)object)->fast;
-	NTSTATUS status = fast ? apply_invalidation(object, false) : STATUS_INVALID_PARAMETER;
+	NTSTATUS status = fast ? apply_invalidation(object, token) : STATUS_INVALID_PARAMETER;
 	ndk_busy_put(object);
 	return NT_SUCCESS(status);
 }

@@ -10,6 +10,7 @@ struct ndk_change {
 	enum ndk_change_kind kind;
 	struct ndk_object *object; /* referenced */
 	struct ndk_mr *mr;         /* BIND: counted in its windows, referenced */
+	struct ndk_region *region; /* BIND: the window's slot and token, until it is applied */
 	struct ndk_memory memory;
 	struct ndk_run run;
 	struct ndk_backing backing; /* FAST_REGISTER: owns its pages until it is applied */

@@ -7,7 +7,8 @@
  *
  * Implements NDK-64..66, NDK-124, NDK-125..127, NDK-130, NDK-131, DEF-1, DEF-91..94, VER-60.
  * Chosen: tokens of regions do not change with a registration (DEF-1) but under
- * --strict=ndk-tokens; those of windows change with each bind, and can only be read after it.
+ * --strict=ndk-tokens; a window gets a new one with each bind, from the same counter as regions do
+ * (region.c), which can only be read after it.
  */
 #include "ndk/change.h"
 #include "rtl/rtl.h"
@@ -54,6 +55,8 @@ static struct ndk_change *make(enum ndk_change_kind kind, void *object)
 void ndk_change_free(struct ndk_change *change)
 {
 	struct ndk_object *object = change->object;
+	if (change->region)
+		ndk_region_give(change->region);
 	ndk_backing_free(&change->backing);
 	ndk_memory_clear(&change->memory, &change->run);
 	ex_free(change);
@@ -195,9 +198,13 @@ static NTSTATUS take_window(struct ndk_mw *mw, struct ndk_change *change, uint64
 	if (!bound) {
 		mw->state = NDK_MW_BOUND;
 		mw->posted++;
-		change->memory.remote_token = mw->next_token;
-		atomic_store_explicit(&mw->remote_token, mw->next_token, memory_order_relaxed);
-		mw->next_token = ndk_token_turn(mw->next_token);
+		uint32_t token = ndk_region_token(change->region);
+		if (ndk_device_tokens(&mw->object)) {
+			token = mw->next_token;
+			mw->next_token = ndk_token_turn(token);
+		}
+		change->memory.remote_token = token;
+		atomic_store_explicit(&mw->remote_token, token, memory_order_relaxed);
 	}
 	ke_lock_lower(&mw->lock, old);
 	if (!bound)
@@ -229,7 +236,9 @@ NTSTATUS ndk_change_bind(NDK_MR *mr_handle, NDK_MW *mw_handle, PVOID address, SI
 	change->memory.start = (uint64_t)address;
 	change->memory.length = length;
 	change->memory.rights = rights_of(flags);
-	NTSTATUS status = take_region(mr, &change->memory, caller);
+	change->region = ndk_region_take();
+	NTSTATUS status = change->region ? take_region(mr, &change->memory, caller)
+					 : STATUS_INSUFFICIENT_RESOURCES;
 	if (!NT_SUCCESS(status))
 		goto drop;
 	change->mr = mr;

@@ -292,9 +292,9 @@ enum ndk_mw_state { NDK_MW_FREE, NDK_MW_BOUND };
 struct ndk_mw {
 	struct ndk_object object;
 	struct ndk_pd *pd;
-	struct ndk_region *region;
+	struct ndk_region *region;         /* its slot while it is bound; `lock` */
 	_Atomic uint32_t remote_token;     /* 0: not bound yet */
-	uint32_t next_token;               /* of the next bind; `lock` */
+	uint32_t next_token;               /* of the next bind, where they are the device's */
 	struct ke_lock lock;               /* as the MR's */
 	uint32_t state, effective, posted; /* enum ndk_mw_state; as the MR's */
 	struct ndk_mr *mr;                 /* bound to */

@@ -2,27 +2,33 @@
 /*
  * mw.c: memory windows: creation, close, token. Binding and invalidation are change.c.
  *
- * IRQL <= DISPATCH_LEVEL, no locks here. A window has its slot from its creation on, and the region
- * that it is bound to as an antecedent, which lets the region's close wait (NDK-83).
+ * IRQL <= DISPATCH_LEVEL; mw->lock. A window has a slot, and so a token, of its own for each bind,
+ * until it is invalidated, and the region that it is bound to as an antecedent, which lets the
+ * region's close wait (NDK-83).
  *
  * Implements NDK-28, NDK-44, NDK-53, NDK-131.
  */
 #include "ndk/mr.h"
 #include "rtl/rtl.h"
 
-/* Nobody gets at the bytes through it from here on. */
+/* Nobody gets at the bytes through it from here on: a bind looks under the lock whether the window
+ * is closing. */
 static void begin_close(struct ndk_object *object)
 {
-	ndk_region_close(((struct ndk_mw *)object)->region);
+	struct ndk_mw *mw = (struct ndk_mw *)object;
+	KIRQL old = ke_lock_raise(&mw->lock);
+	if (mw->region)
+		ndk_region_close(mw->region);
+	ke_lock_lower(&mw->lock, old);
 }
 
 static void destroy(struct ndk_object *object)
 {
 	struct ndk_mw *mw = (struct ndk_mw *)object;
-	if (!mw->region)
-		return;
-	ndk_region_close(mw->region);
-	ndk_region_give(mw->region);
+	if (mw->region) {
+		ndk_region_close(mw->region);
+		ndk_region_give(mw->region);
+	}
 	if (mw->mr)
 		atomic_fetch_sub(&mw->mr->windows, 1);
 	ndk_memory_clear(&mw->memory, &mw->run);
@@ -68,12 +74,6 @@ NTSTATUS NTAPI ndk_create_mw(NDK_PD *pNdkPd, NDK_FN_CREATE_COMPLETION *CreateCom
 	if (!mw)
 		goto out;
 	mw->pd = pd;
-	mw->region = ndk_region_take();
-	if (!mw->region) {
-		ndk_object_discard(mw);
-		goto out;
-	}
-	mw->next_token = ndk_region_token(mw->region);
 	status = ndk_create_done(mw, NULL, NDK_FUNCTION_CreateMw, CreateCompletion, RequestContext,
 				 (void **)ppNdkMw);
 out:

@@ -54,7 +54,8 @@ void ndk_region_set(struct ndk_region *region, struct ndk_object *owner, struct 
 void ndk_region_open(struct ndk_region *region);
 /* Refuse accesses from now on, and wait until none is under way. Returns whether any was. */
 bool ndk_region_close(struct ndk_region *region);
-/* NDK-124: the next value of a token: only bits 7..0 change. */
+/* NDK-124: the next value of a token: only bits 7..0 change (of regions: --strict=ndk-tokens; of
+ * windows: where the device chooses the rest). */
 static inline uint32_t ndk_token_turn(uint32_t token)
 {
 	uint32_t turned = (token & ~0xffu) | ((token + 1) & 0xff);

@@ -7,9 +7,9 @@
  * MDL or frees memory asks here (ex_memory_watch), and all registered regions are looked through.
  *
  * Contexts: IRQL <= DISPATCH_LEVEL. `ndk_lock` keeps the objects there while they are looked
- * through; what is found is reported when it is released, since a report may end in a bug check. A source is written by who took the region's state through P1 or P2, relaxed, then
- * `active` (release, acquired by the look); it only ever judges a driver that frees and registers
- * at once.
+ * through; what is found is reported when it is released, since a report may end in a bug check. A
+ * source is written by who took the region's state through P1 or P2, relaxed, then `active`
+ * (release, acquired by the look); it only ever judges a driver that frees and registers at once.
  *
  * Implements VER-60 (MDL used, unlocked or freed while registered or pending), NDK-121.
  */

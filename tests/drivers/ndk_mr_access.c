@@ -242,6 +242,34 @@ static void window_of_fast(void)
 	again();
 }
 
+/* NDK-124: a window's token does not come back, however often it is bound. */
+#define BINDS 1000
+
+static void window_tokens(void)
+{
+	static UINT32 tokens[BINDS];
+	NDK_MR *mr = region(FALSE);
+	NDK_MW *mw = MAKE(NDK_MW, io.y.e.pd->Dispatch->NdkCreateMw, io.y.e.pd);
+	ULONG bound = 0, repeated = 0, near = 0;
+	for (ULONG i = 0; i < BINDS; i++) {
+		bound += bind(mr, mw, (ULONG64)data, SIZE) == STATUS_SUCCESS;
+		tokens[i] = mw->Dispatch->NdkGetRemoteTokenFromMw(mw);
+		for (ULONG k = 0; k < i; k++)
+			repeated += tokens[k] == tokens[i];
+		near += i && tokens[i] >> 8 == tokens[i - 1] >> 8;
+		if (i + 1 < BINDS)
+			bound += invalidate(&mw->Header) == STATUS_SUCCESS;
+	}
+	CHECK(bound == 2 * BINDS - 1 && !repeated && near < 4,
+	      "NDK-124 a thousand binds of a window, a thousand tokens, not next to each other");
+	CHECK(poke(tokens[BINDS - 1], (ULONG64)data, 8) == STATUS_SUCCESS, "NDK-131 the last one");
+	CHECK(denied(tokens[BINDS - 1 - 256], (ULONG64)data, 8, STATUS_ACCESS_VIOLATION),
+	      "NDK-124 the one of 256 binds ago opens nothing");
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	CLOSE(mr->Dispatch->NdkCloseMr, mr);
+	again();
+}
+
 /* NDK-83: a region that a window is bound to closes after the window. */
 static void region_before_window(void)
 {
@@ -282,6 +310,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	foreign();
 	turning_tokens();
 	window_of_fast();
+	window_tokens();
 	region_before_window();
 	io_unpair(&io);
 	IoFreeMdl(mdl);
