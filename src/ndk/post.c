@@ -305,8 +305,8 @@ static NTSTATUS queue_receive(struct ndk_qp *qp, PVOID context, const NDK_SGE *s
 /*
  * Post memory for the peer's next send, also before the connection. IRQL <= DISPATCH_LEVEL.
  * STATUS_SUCCESS; STATUS_CONNECTION_INVALID: disconnected or broken; STATUS_INVALID_PARAMETER: too
- * many SGEs, or the QP has an SRQ; STATUS_INSUFFICIENT_RESOURCES: the queue is full. Source:
- * NDK-63.
+ * many SGEs, more bytes than MaxTransferLength, or the QP has an SRQ;
+ * STATUS_INSUFFICIENT_RESOURCES: the queue is full. Source: NDK-63.
  */
 static NTSTATUS NTAPI post_receive(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_SGE *pSgl,
 				   ULONG nSge)

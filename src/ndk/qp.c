@@ -128,7 +128,8 @@ static bool is_live(const void *object, NDK_OBJECT_TYPE type, const struct ndk_p
 static NTSTATUS fill(struct ndk_qp *qp)
 {
 	const struct ndk_qp_parameters *p = &qp->parameters;
-	NTSTATUS status = ndk_receive_pool_create(&qp->receives, p->receive_depth, p->receive_sges);
+	NTSTATUS status = ndk_receive_pool_create(&qp->receives, &qp->object.adapter->info,
+						  p->receive_depth, p->receive_sges);
 	if (NT_SUCCESS(status))
 		status = ndk_works_create(qp);
 	if (NT_SUCCESS(status) &&

@@ -60,13 +60,15 @@ struct ndk_receive_pool {
 	struct ke_lock lock;
 	struct ndk_receive *free;
 	uint32_t depth, sges;
+	uint32_t longest;  /* bytes of a receive: the adapter's MaxTransferLength */
 	uint32_t used;     /* slots out: posted or being received into */
 	uint32_t made;     /* slots that exist */
 	char *block;       /* of all the slots made at first */
 	LIST_ENTRY blocks; /* later ones (NdkModifySrq) */
 };
 
-NTSTATUS ndk_receive_pool_create(struct ndk_receive_pool *pool, uint32_t depth, uint32_t sges);
+NTSTATUS ndk_receive_pool_create(struct ndk_receive_pool *pool, const NDK_ADAPTER_INFO *info,
+				 uint32_t depth, uint32_t sges);
 void ndk_receive_pool_destroy(struct ndk_receive_pool *pool);
 /* More or fewer; IRQL <= DISPATCH_LEVEL. */
 NTSTATUS ndk_receive_pool_resize(struct ndk_receive_pool *pool, uint32_t depth);

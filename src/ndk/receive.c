@@ -42,8 +42,10 @@ static NTSTATUS add_slots(struct ndk_receive_pool *pool, uint32_t count)
 	return STATUS_SUCCESS;
 }
 
-NTSTATUS ndk_receive_pool_create(struct ndk_receive_pool *pool, uint32_t depth, uint32_t sges)
+NTSTATUS ndk_receive_pool_create(struct ndk_receive_pool *pool, const NDK_ADAPTER_INFO *info,
+				 uint32_t depth, uint32_t sges)
 {
+	pool->longest = info->MaxTransferLength;
 	InitializeListHead(&pool->blocks);
 	pool->depth = depth;
 	pool->sges = sges;
@@ -70,7 +72,7 @@ NTSTATUS ndk_receive_pool_resize(struct ndk_receive_pool *pool, uint32_t depth)
 }
 
 /* STATUS_INVALID_PARAMETER: too many elements, or too long (NDK-105). */
-static NTSTATUS fill(struct ndk_receive *receive, const NDK_SGE *sge, ULONG count)
+static NTSTATUS fill(struct ndk_receive *receive, const NDK_SGE *sge, ULONG count, uint32_t longest)
 {
 	uint64_t length = 0;
 	for (ULONG i = 0; i < count; i++) {
@@ -81,7 +83,7 @@ static NTSTATUS fill(struct ndk_receive *receive, const NDK_SGE *sge, ULONG coun
 	}
 	receive->length = (uint32_t)length;
 	receive->sge_count = count;
-	return length > MAXULONG ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
+	return length > longest ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
 }
 
 NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK_SGE *sge,
@@ -99,7 +101,7 @@ NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK
 	if (!receive)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	receive->context = context;
-	NTSTATUS status = fill(receive, sge, count);
+	NTSTATUS status = fill(receive, sge, count, pool->longest);
 	if (!NT_SUCCESS(status)) {
 		ndk_receive_put(pool, receive);
 		return status;

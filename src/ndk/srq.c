@@ -145,7 +145,8 @@ static NTSTATUS queue_receive(struct ndk_srq *srq, PVOID context, const NDK_SGE 
 
 /*
  * Post memory for the next send to any QP of the queue. IRQL <= DISPATCH_LEVEL; serialised by the
- * consumer. STATUS_SUCCESS; STATUS_INVALID_PARAMETER: too many SGEs; STATUS_INSUFFICIENT_RESOURCES:
+ * consumer. STATUS_SUCCESS; STATUS_INVALID_PARAMETER: too many SGEs, or more bytes than
+ * MaxTransferLength; STATUS_INSUFFICIENT_RESOURCES:
  * the queue is full. Source: NDK-59.
  */
 static NTSTATUS NTAPI srq_receive(NDK_SRQ *pNdkSrq, PVOID RequestContext, CONST NDK_SGE *pSgl,
@@ -191,7 +192,8 @@ static struct ndk_srq *make(const struct ndk_srq_parameters *p, ULONG threshold,
 		return NULL;
 	ndk_delivery_initialize(&srq->delivery, notify);
 	srq->threshold = threshold;
-	if (NT_SUCCESS(ndk_receive_pool_create(&srq->receives, p->depth, p->sges)))
+	if (NT_SUCCESS(ndk_receive_pool_create(&srq->receives, &srq->object.adapter->info, p->depth,
+					       p->sges)))
 		return srq;
 	ndk_object_discard(srq);
 	return NULL;

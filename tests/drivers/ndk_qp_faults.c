@@ -17,7 +17,8 @@ static void refused(struct io *io)
 		      qp->Dispatch->NdkReceive(qp, NULL, sge, 5) == STATUS_INVALID_PARAMETER,
 	      "NDK-105 more SGEs than the queue pair has");
 	sge[0] = big;
-	CHECK(qp->Dispatch->NdkSend(qp, NULL, sge, 2, 0) == STATUS_INVALID_PARAMETER,
+	CHECK(qp->Dispatch->NdkSend(qp, NULL, sge, 2, 0) == STATUS_INVALID_PARAMETER &&
+		      qp->Dispatch->NdkReceive(qp, NULL, sge, 2) == STATUS_INVALID_PARAMETER,
 	      "NDK-105 more than MaxTransferLength");
 	CHECK(qp->Dispatch->NdkSend(qp, NULL, sge + 1, 1, NDK_OP_FLAG_ALLOW_REMOTE_READ) ==
 			      STATUS_INVALID_PARAMETER &&

@@ -60,10 +60,14 @@ static void refused(struct io *io)
 								     1, 0, NULL, NULL, NULL,
 								     call_created, &call, &none));
 	CHECK(status == STATUS_INVALID_PARAMETER, "NDK-45 a depth above the adapter's");
+	three[1].Length = io->b.info.MaxTransferLength;
 	CHECK(srq->Dispatch->NdkSrqReceive(srq, NULL, three, 3) == STATUS_INVALID_PARAMETER &&
+		      srq->Dispatch->NdkSrqReceive(srq, NULL, three, 2) ==
+			      STATUS_INVALID_PARAMETER &&
 		      ends[0].e.qp->Dispatch->NdkReceive(ends[0].e.qp, NULL, three, 1) ==
 			      STATUS_INVALID_PARAMETER,
-	      "NDK-59 too many SGEs; a receive on a queue pair that has an SRQ");
+	      "NDK-59 NDK-105 too many SGEs, too many bytes; a receive on a queue pair that has an "
+	      "SRQ");
 }
 
 static void receives(void)
