@@ -18,7 +18,8 @@
  *
  * Chosen: a failed completion satisfies ANY and SOLICITED. An overflow loses the completion that
  * did not fit and all later ones; what is in the queue can still be got; all QPs of the queue are
- * broken. When nothing is armed the error waits for the next arm, and is told once. Moderation
+ * broken. When nothing is armed the error waits for the next arm. It is told once, by the next
+ * notification that runs, and nothing is told after it. Moderation
  * delays every notification but that of an error. Notifications of a queue whose close has begun
  * are dropped.
  */
@@ -48,7 +49,7 @@ static void trigger(struct ndk_cq *cq)
 	cq->armed = NDK_NOT_ARMED;
 	cq->notified = cq->tail;
 	cq->delayed = 0;
-	if (!cq->notification || ndk_closing(&cq->object))
+	if (!cq->notification || cq->status_told || ndk_closing(&cq->object))
 		return;
 	if (cq->notifying) {
 		cq->due = true;
@@ -128,7 +129,7 @@ static void notify(struct ndk_delivery *delivery)
 		ndk_callout_end(&callout);
 	}
 	old = ke_lock_raise(&cq->lock);
-	bool again = cq->due && !ndk_closing(&cq->object);
+	bool again = cq->due && !cq->status_told && !ndk_closing(&cq->object);
 	cq->due = false;
 	if (again)
 		ndk_delivery_queue(&cq->delivery, NDK_LEVEL_ANY);

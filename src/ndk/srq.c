@@ -3,7 +3,8 @@
  * srq.c: shared receive queues, and their threshold.
  *
  * `queued` counts the receives that nobody has taken yet. While armed, falling below the threshold
- * disarms and notifies; two notifications never run at once.
+ * disarms and notifies; two notifications never run at once. A failure is told once, and nothing
+ * after it.
  *
  * Contexts and locks: IRQL <= DISPATCH_LEVEL; srq->lock protects the counts and flags; while it is
  * held nothing is called but the queueing of a delivery.
@@ -23,7 +24,7 @@
 static void trigger(struct ndk_srq *srq)
 {
 	srq->armed = false;
-	if (!srq->notification || ndk_closing(&srq->object))
+	if (!srq->notification || srq->failure_told || ndk_closing(&srq->object))
 		return;
 	if (srq->notifying) {
 		srq->due = true;
@@ -37,15 +38,18 @@ static void trigger(struct ndk_srq *srq)
 static void notify(struct ndk_delivery *delivery)
 {
 	struct ndk_srq *srq = CONTAINING_RECORD(delivery, struct ndk_srq, delivery);
+	KIRQL old = ke_lock_raise(&srq->lock);
 	NTSTATUS status = srq->failed ? STATUS_INTERNAL_ERROR : STATUS_SUCCESS;
+	srq->failure_told = srq->failed;
+	ke_lock_lower(&srq->lock, old);
 	if (!ndk_closing(&srq->object)) {
 		struct ndk_callout callout;
 		ndk_callout_begin(&callout, srq->notification, srq->notification_context);
 		srq->notification(srq->notification_context, status);
 		ndk_callout_end(&callout);
 	}
-	KIRQL old = ke_lock_raise(&srq->lock);
-	bool again = srq->due && !ndk_closing(&srq->object);
+	old = ke_lock_raise(&srq->lock);
+	bool again = srq->due && !srq->failure_told && !ndk_closing(&srq->object);
 	srq->due = false;
 	srq->notifying = again;
 	if (again)

@@ -135,6 +135,29 @@ static __attribute__((unused)) void overflow_unarmed(struct io *io)
 	      "NDK-95 NDK-91 it is told at the next arm, of any type");
 }
 
+/* NDK-94: it dies while a notification is queued that cannot run yet, armed again meanwhile. */
+static __attribute__((unused)) void overflow_queued(struct io *io)
+{
+	struct io_watch *watch = &io->x.initiator;
+	KIRQL irql;
+	ULONG posted = 0;
+	KeRaiseIrql(DISPATCH_LEVEL, &irql);
+	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+	for (ULONG i = 0; i < 9; i++) {
+		posted += io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my),
+				   0, NULL) == STATUS_SUCCESS;
+		if (!i)
+			watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ERRORS);
+	}
+	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+	KeLowerIrql(irql);
+	CHECK(posted == 9 && SOON(watch->count) && watch->status == STATUS_BUFFER_OVERFLOW,
+	      "NDK-94 the notification that was queued tells of the overflow");
+	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+	check_sleep(50);
+	CHECK(watch->count == 1, "NDK-94 NDK-90 and no other does");
+}
+
 #ifndef STRICT
 #define STRICT 1
 #endif
@@ -218,6 +241,9 @@ static void broken(struct io *io)
 	case 10:
 		arm_present(io);
 		break;
+	case 11:
+		overflow_queued(io);
+		break;
 	default:
 		sinks(io);
 		break;
@@ -227,7 +253,7 @@ static void broken(struct io *io)
 static void test(struct io *io)
 {
 	struct shape shape = plain;
-	if (CASE == 3 || CASE == 9)
+	if (CASE == 3 || CASE == 9 || CASE == 11)
 		shape.cq = 8;
 	CHECK(io_pair(io, &shape, CASE == 1 ? BIG : 4096), "NDK-136 two ends");
 	broken(io);

@@ -16,6 +16,7 @@
 #include "ndk/internal.h"
 #include "ndk/ndk.h"
 #include "ndk/region.h"
+#include "ndk/work.h"
 
 #define JOBS   64
 #define ROUNDS 300
@@ -182,8 +183,11 @@ static int mr_initialize(struct ndk_mr *mr, uint32_t pages, bool remote)
 
 static const struct ndk_provider slow = {
 	.name = "slow",
-	.private_size =
-		{[NDK_TYPE_ADAPTER] = 8, [NDK_TYPE_PD] = 8, [NDK_TYPE_MR] = 8, [NDK_TYPE_MW] = 8},
+	.private_size = {[NDK_TYPE_ADAPTER] = 8,
+			 [NDK_TYPE_PD] = 8,
+			 [NDK_TYPE_MR] = 8,
+			 [NDK_TYPE_MW] = 8,
+			 [NDK_TYPE_SRQ] = 8},
 	.remote_tokens = true,
 	.service = service,
 	.create = create,
@@ -366,6 +370,43 @@ static void antecedents(void)
 	pace = ANY;
 }
 
+static _Atomic uint32_t failures_told;
+
+static VOID NTAPI on_srq(PVOID context, NTSTATUS status)
+{
+	(void)context;
+	atomic_fetch_add(&failures_told, status == STATUS_INTERNAL_ERROR);
+}
+
+/* NDK-109b: it fails while a notification of its threshold is queued. */
+static void failing_srq(NDK_PD *pd)
+{
+	struct call call;
+	NDK_SRQ *srq = NULL;
+	LARGE_INTEGER moment = {.QuadPart = -20 * 10000LL};
+	pace = AT_ONCE;
+	NTSTATUS status = pd->Dispatch->NdkCreateSrq(pd, 8, 1, 1, on_srq, NULL, NULL, on_created,
+						     fresh(&call), &srq);
+	CHECK(end(&call, status) == STATUS_SUCCESS, "NDK-45 a shared receive queue");
+	if (status == STATUS_PENDING)
+		srq = (NDK_SRQ *)call.object;
+	KIRQL old = ke_irql_raise(DISPATCH_LEVEL);
+	status = srq->Dispatch->NdkModifySrq(srq, 0, 1, on_request, fresh(&call));
+	ndk_srq_failed((struct ndk_srq *)srq);
+	ke_irql_lower(old);
+	CHECK(end(&call, status) == STATUS_SUCCESS, "NDK-58 its threshold");
+	for (unsigned i = 0; i < 500 && !failures_told; i++)
+		KeDelayExecutionThread(KernelMode, FALSE, &moment);
+	status = srq->Dispatch->NdkModifySrq(srq, 0, 2, on_request, fresh(&call));
+	CHECK(end(&call, status) == STATUS_SUCCESS, "NDK-58 armed again");
+	for (unsigned i = 0; i < 5; i++)
+		KeDelayExecutionThread(KernelMode, FALSE, &moment);
+	CHECK(failures_told == 1, "NDK-109b its failure is told once");
+	status = srq->Dispatch->NdkCloseSrq(&srq->Header, on_closed, fresh(&call));
+	CHECK(end(&call, status) == STATUS_SUCCESS, "NDK-81 it closes");
+	pace = ANY;
+}
+
 static void one_round(NDK_PD *pd)
 {
 	struct call call;
@@ -404,6 +445,7 @@ static void run_all(struct ke_command *command)
 	CHECK(pd != NULL, "NDK-38 a protection domain");
 	pending_registration(pd);
 	antecedents();
+	failing_srq(pd);
 	for (unsigned i = 0; i < ROUNDS; i++)
 		one_round(pd);
 	CHECK(end(&call, pd->Dispatch->NdkClosePd(&pd->Header, on_closed, fresh(&call))) ==
