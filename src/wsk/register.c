@@ -11,7 +11,8 @@
  *
  * Implements DEF-55, DEF-56, DEF-61..64, DEF-71..73. Chosen: WskReleaseProviderNPI of the last
  * capture waits below DISPATCH_LEVEL until the client's adapters are closed, as measured on
- * Windows, and says so after wsk_patience_ms; at DISPATCH_LEVEL it reports and returns. A second
+ * Windows, and says so after wsk_patience_ms; at DISPATCH_LEVEL it reports and returns, and the
+ * client can still close what it has open, since WskDeregister waits for that. A second
  * registration of a block is refused with STATUS_INVALID_DEVICE_STATE.
  */
 #include "ex/ex.h"
@@ -83,7 +84,8 @@ NTSTATUS WSKAPI WskRegister(PWSK_CLIENT_NPI WskClientNpi, PWSK_REGISTRATION WskR
 	if (!new)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	new->block = WskRegistration;
-	new->npi = *WskClientNpi;
+	new->dispatch = WskClientNpi->Dispatch;
+	new->version = WskClientNpi->Dispatch->Version;
 	new->caller = VF_CALLER();
 	InitializeListHead(&new->adapters);
 	InitializeListHead(&new->waiters);
@@ -110,15 +112,15 @@ NTSTATUS WSKAPI WskRegister(PWSK_CLIENT_NPI WskClientNpi, PWSK_REGISTRATION WskR
 
 /* What the client still holds, in words: "1 capture of the provider NPI, the adapter 0x.. of
  * interface 2 (the memory region 0x..)". The lock is held, so that open adapters stay. */
-static void describe(const struct wsk_client *client, char *text, size_t size)
+static void describe(const struct wsk_client *client, bool adapters_only, char *text, size_t size)
 {
 	size_t at = 0;
 	char objects[100];
 	text[0] = 0;
-	if (client->captures)
+	if (client->captures && !adapters_only)
 		at += rtl_print(text, size, "%u capture%s of the provider NPI", client->captures,
 				client->captures == 1 ? "" : "s");
-	if (client->calls && at < size)
+	if (client->calls && !adapters_only && at < size)
 		at += rtl_print(text + at, size - at, "%s%u running call%s", at ? ", " : "",
 				client->calls, client->calls == 1 ? "" : "s");
 	for (LIST_ENTRY *entry = client->adapters.Flink; entry != &client->adapters && at < size;
@@ -151,7 +153,7 @@ static void wait_unused(struct wsk_client *client, bool adapters_only, const cha
 	KIRQL old = ke_lock_raise(&wsk_lock);
 	waiter_add(client, &waiter);
 	while (in_use(client, adapters_only)) {
-		describe(client, text, sizeof(text));
+		describe(client, adapters_only, text, sizeof(text));
 		ke_lock_lower(&wsk_lock, old);
 		NTSTATUS status = KeWaitForSingleObject(&waiter.changed, Executive, KernelMode,
 							FALSE, reported ? NULL : &time);
@@ -199,19 +201,18 @@ VOID WSKAPI WskDeregister(PWSK_REGISTRATION WskRegistration)
 
 /* ---- Capture ---- */
 
-/* STATUS_PENDING: the provider is not there yet. The lock is held. */
-static NTSTATUS capture(struct wsk_client *client, PWSK_PROVIDER_NPI npi, uint64_t caller)
+/* STATUS_PENDING: the provider is not there yet. The lock is held, so the driver's memory, which
+ * may be pageable, is not touched. */
+static NTSTATUS capture(struct wsk_client *client, uint64_t caller)
 {
 	if (client->gone)
 		return STATUS_DEVICE_NOT_READY;
 	if (port_time_ns() < ready_ns)
 		return STATUS_PENDING;
-	if (WSK_MAJOR_VERSION(client->npi.Dispatch->Version) != WSK_MAJOR_VERSION(WSK_VERSION))
+	if (WSK_MAJOR_VERSION(client->version) != WSK_MAJOR_VERSION(WSK_VERSION))
 		return STATUS_NOINTERFACE;
 	client->captures++;
 	client->capture_caller = caller;
-	npi->Client = (PWSK_CLIENT)client;
-	npi->Dispatch = &wsk_dispatch;
 	return STATUS_SUCCESS;
 }
 
@@ -256,23 +257,25 @@ NTSTATUS WSKAPI WskCaptureProviderNPI(PWSK_REGISTRATION WskRegistration, ULONG W
 	struct wsk_waiter waiter;
 	KIRQL old = ke_lock_raise(&wsk_lock);
 	struct wsk_client *client = wsk_client_of(WskRegistration);
-	status = client ? capture(client, WskProviderNpi, caller) : STATUS_DEVICE_NOT_READY;
-	if (status != STATUS_PENDING) {
-		ke_lock_lower(&wsk_lock, old);
-		return status;
+	status = client ? capture(client, caller) : STATUS_DEVICE_NOT_READY;
+	if (status == STATUS_PENDING) {
+		client->calls++;
+		waiter_add(client, &waiter);
+		do {
+			ke_lock_lower(&wsk_lock, old);
+			bool again = wait_ready(&waiter, until_ns);
+			old = ke_lock_raise(&wsk_lock);
+			status = again ? capture(client, caller) : STATUS_DEVICE_NOT_READY;
+		} while (status == STATUS_PENDING);
+		RemoveEntryList(&waiter.entry);
+		client->calls--;
+		wsk_client_changed(client);
 	}
-	client->calls++;
-	waiter_add(client, &waiter);
-	do {
-		ke_lock_lower(&wsk_lock, old);
-		bool again = wait_ready(&waiter, until_ns);
-		old = ke_lock_raise(&wsk_lock);
-		status = again ? capture(client, WskProviderNpi, caller) : STATUS_DEVICE_NOT_READY;
-	} while (status == STATUS_PENDING);
-	RemoveEntryList(&waiter.entry);
-	client->calls--;
-	wsk_client_changed(client);
 	ke_lock_lower(&wsk_lock, old);
+	if (NT_SUCCESS(status)) {
+		WskProviderNpi->Client = (PWSK_CLIENT)client;
+		WskProviderNpi->Dispatch = &wsk_dispatch;
+	}
 	return status;
 }
 
@@ -286,34 +289,31 @@ VOID WSKAPI WskReleaseProviderNPI(PWSK_REGISTRATION WskRegistration)
 	char text[160];
 	KIRQL old = ke_lock_raise(&wsk_lock);
 	struct wsk_client *client = wsk_client_of(WskRegistration);
-	bool captured = client && client->captures;
-	bool open = captured && client->captures == 1 && !IsListEmpty(&client->adapters);
-	if (open)
-		describe(client, text, sizeof(text));
-	ke_lock_lower(&wsk_lock, old);
-	if (!captured) {
-		if (vf_on())
-			vf_report(VF_WskCapture, "WskReleaseProviderNPI", caller,
-				  (uint64_t)WskRegistration,
-				  "is called with the block %p, which has no capture",
-				  WskRegistration);
-		return;
-	}
-	if (open && ke_irql() < DISPATCH_LEVEL) {
+	bool open = client && client->captures == 1 && !IsListEmpty(&client->adapters);
+	if (open && old < DISPATCH_LEVEL) {
+		client->calls++; /* it stays while this waits, even if another release is faster */
+		ke_lock_lower(&wsk_lock, old);
 		wait_unused(client, true, "WskReleaseProviderNPI", caller);
-	} else if (open && vf_on()) {
+		old = ke_lock_raise(&wsk_lock);
+		client->calls--;
+		open = false;
+	} else if (open) {
+		describe(client, true, text, sizeof(text));
+	}
+	bool captured = client && client->captures;
+	if (captured)
+		client->captures--;
+	if (client)
+		wsk_client_changed(client);
+	ke_lock_lower(&wsk_lock, old);
+	if (!vf_on())
+		return;
+	if (open)
 		vf_report(VF_WskWaiting, "WskReleaseProviderNPI", caller, (uint64_t)WskRegistration,
 			  "releases the last capture at DISPATCH_LEVEL with %s", text);
-	}
-	/* Another release, of the same capture by mistake, may have been faster, and the client
-	 * gone. */
-	old = ke_lock_raise(&wsk_lock);
-	client = wsk_client_of(WskRegistration);
-	if (client && client->captures) {
-		client->captures--;
-		wsk_client_changed(client);
-	}
-	ke_lock_lower(&wsk_lock, old);
+	if (!captured)
+		vf_report(VF_WskCapture, "WskReleaseProviderNPI", caller, (uint64_t)WskRegistration,
+			  "is called with the block %p, which has no capture", WskRegistration);
 }
 
 /*
@@ -349,12 +349,13 @@ struct wsk_client *wsk_enter(PWSK_CLIENT client, KIRQL highest, const char *func
 		return NULL;
 	KIRQL old = ke_lock_raise(&wsk_lock);
 	struct wsk_client *found = wsk_client_find(client);
-	if (found && !found->captures)
+	bool captured = found && found->captures;
+	if (!captured && found && IsListEmpty(&found->adapters))
 		found = NULL;
 	if (found)
 		found->calls++;
 	ke_lock_lower(&wsk_lock, old);
-	if (!found && vf_on())
+	if (!captured && vf_on())
 		vf_report(VF_WskCapture, function, caller, (uint64_t)client,
 			  "is called for the client %p, which has no capture", client);
 	return found;
@@ -374,7 +375,7 @@ static bool belongs(const struct vf_unload *unload, const struct wsk_client *cli
 {
 	return client->block && (vf_unload_owns(unload, client->block) ||
 				 (client->caller >= unload->base && client->caller < unload->end) ||
-				 vf_unload_owns(unload, client->npi.Dispatch));
+				 vf_unload_owns(unload, client->dispatch));
 }
 
 void wsk_client_unload(const struct vf_unload *unload)

@@ -11,14 +11,15 @@
 #define WSK_TAG 'ksWK'
 
 /*
- * A registration. All members but `npi` and `caller`, which never change: wsk_lock. It lives until
- * WskDeregister has found nothing of it in use; a pointer to it is never followed before it was
- * found in the list.
+ * A registration. All members but `dispatch`, `version` and `caller`, which never change: wsk_lock.
+ * It lives until WskDeregister has found nothing of it in use; a pointer to it is never followed
+ * before it was found in the list.
  */
 struct wsk_client {
 	LIST_ENTRY entry;
 	PWSK_REGISTRATION block; /* the driver's; 0: the driver is gone */
-	WSK_CLIENT_NPI npi;      /* a copy (DEF-62) */
+	const void *dispatch;    /* the driver's; read once, by WskRegister (DEF-62) */
+	USHORT version;          /* that it asks for */
 	uint64_t caller;         /* who registered */
 	uint64_t capture_caller; /* who captured last */
 	uint32_t captures;       /* without a release */
@@ -52,7 +53,8 @@ void wsk_client_changed(struct wsk_client *client);
 
 /*
  * At the beginning of each function of the dispatch tables: IRQL, client, capture; what is wrong is
- * reported. 0: refuse. Else wsk_leave at the end.
+ * reported. 0: refuse; not for a missing capture while the client has an adapter open, which it
+ * must be able to close (DEF-71). Else wsk_leave at the end.
  */
 struct wsk_client *wsk_enter(PWSK_CLIENT client, KIRQL highest, const char *function,
 			     uint64_t caller);

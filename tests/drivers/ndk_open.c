@@ -5,7 +5,8 @@
  * with an adapter open; 5: the same at DISPATCH_LEVEL; 6: left open at unload; 7: another client's
  * adapter; 8: WskDeregister with an adapter open; 9: closed at DISPATCH_LEVEL; 10: RNIC 5 is
  * disabled, RNIC 6 connects to itself; 11: the second opening fails on demand;
- * 12: released with an adapter open that has a protection domain.
+ * 12: released with an adapter open that has a protection domain; 13: 5 without another capture;
+ * 14: one capture released by two threads that wait for an adapter.
  */
 #include "check.h"
 #include <ndis.h>
@@ -152,6 +153,35 @@ static VOID NTAPI close_later(PVOID context)
 	PsTerminateSystemThread(STATUS_SUCCESS);
 }
 
+static VOID NTAPI release(PVOID context)
+{
+	UNREFERENCED_PARAMETER(context);
+	WskReleaseProviderNPI(&registration);
+	PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static VOID NTAPI deregister(PVOID context)
+{
+	UNREFERENCED_PARAMETER(context);
+	WskDeregister(&registration);
+	PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+/* The first release ends the capture, so the registration can go while the second one is waking. */
+static void release_twice(void)
+{
+	static const PKSTART_ROUTINE start[] = {release, deregister, release};
+	PVOID threads[3];
+	for (ULONG i = 0; i < 3; i++) {
+		threads[i] = check_thread(start[i], NULL);
+		check_sleep(20); /* until it waits */
+	}
+	close();
+	for (ULONG i = 0; i < 3; i++)
+		check_join(threads[i]);
+	CHECK(TRUE, "DEF-64 all have returned");
+}
+
 static void break_rule(void)
 {
 	NDK_VERSION version = {1, 0};
@@ -188,12 +218,21 @@ static void break_rule(void)
 		WskDeregister(&registration);
 		return;
 	case 5:
+	case 13:
 		KeRaiseIrql(DISPATCH_LEVEL, &old);
 		WskReleaseProviderNPI(&registration);
 		KeLowerIrql(old);
-		WskCaptureProviderNPI(&registration, WSK_NO_WAIT, &npi);
+		if (CASE == 5)
+			WskCaptureProviderNPI(&registration, WSK_NO_WAIT, &npi);
 		close();
-		break;
+		if (CASE == 5)
+			break;
+		WskDeregister(&registration);
+		CHECK(TRUE, "DEF-71 what is open can be closed, and WskDeregister returns");
+		return;
+	case 14:
+		release_twice();
+		return;
 	case 7:
 		enter(&second, &second_npi);
 		ndk.WskCloseNdkAdapter(second_npi.Client, adapter);
