@@ -36,7 +36,7 @@ struct wsk_client *wsk_client_of(const WSK_REGISTRATION *block)
 {
 	for (LIST_ENTRY *entry = clients.Flink; entry != &clients; entry = entry->Flink) {
 		struct wsk_client *client = CONTAINING_RECORD(entry, struct wsk_client, entry);
-		if (client->block == block)
+		if (block && client->block == block)
 			return client;
 	}
 	return NULL;

@@ -4,7 +4,8 @@
  * --wsk-delay=300; 2: deregistered twice; 3: a zeroed block deregistered; 4: released without a
  * capture; 5: used after the release; 6: registered twice; 7: captured with a wait at
  * DISPATCH_LEVEL; 8: WskDeregister while a capture is held; 9: everything left at unload; 10: a
- * wrong IRQL in the dispatch table; 11: DriverEntry fails with everything left.
+ * wrong IRQL in the dispatch table; 11: DriverEntry fails with everything left; 12: NULL for a
+ * block at unload, when another driver has left its registration.
  */
 #include "check.h"
 #include <wskndk.h>
@@ -238,6 +239,11 @@ DRIVER_UNLOAD OnUnload;
 VOID NTAPI OnUnload(PDRIVER_OBJECT driver)
 {
 	UNREFERENCED_PARAMETER(driver);
+	if (CASE == 12) {
+		WskReleaseProviderNPI(NULL);
+		WskDeregister(NULL);
+		DbgPrint("NULL is no block\n");
+	}
 }
 
 DRIVER_INITIALIZE DriverEntry;
@@ -261,6 +267,8 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	case 11:
 		everything_left();
 		return STATUS_CANCELLED;
+	case 12:
+		break;
 	default:
 		break_rule();
 	}
