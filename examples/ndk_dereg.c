@@ -20,6 +20,7 @@
 static NDK_END writer, owner;
 static PUCHAR copy;
 static volatile LONG64 written; /* bytes, completed */
+static volatile BOOLEAN enough; /* the writer is to stop, though the region is still there */
 static NTSTATUS end_status;
 
 DRIVER_INITIALIZE DriverEntry;
@@ -47,7 +48,7 @@ static VOID NTAPI Write(PVOID Context)
 
 	UNREFERENCED_PARAMETER(Context);
 	do {
-		while (NT_SUCCESS(status) && posted - done < WRITING) {
+		while (NT_SUCCESS(status) && !enough && posted - done < WRITING) {
 			status = PostWrite(posted);
 			if (NT_SUCCESS(status))
 				posted++;
@@ -78,34 +79,40 @@ static PVOID StartWriter(VOID)
 	return thread;
 }
 
-static VOID Sleep(LONG Milliseconds)
+static LARGE_INTEGER Milliseconds(LONG Count)
 {
 	LARGE_INTEGER time;
 
-	time.QuadPart = -10000ll * Milliseconds;
-	KeDelayExecutionThread(KernelMode, FALSE, &time);
+	time.QuadPart = -10000ll * Count;
+	return time;
 }
 
 /* Deregister in the middle of the writing; returns how many bytes changed afterwards. */
 static NTSTATUS Round(LONG64 *Changed)
 {
 	LONG64 goal = (written / CHUNK + 20) * CHUNK;
+	LARGE_INTEGER moment = Milliseconds(1), settle = Milliseconds(SETTLE);
 	PVOID thread = StartWriter();
-	NTSTATUS status;
+	NTSTATUS status, ended = STATUS_TIMEOUT;
 	ULONG i;
 
 	if (!thread)
 		return STATUS_INSUFFICIENT_RESOURCES;
-	while (written < goal)
-		Sleep(1);
+	while (written < goal && ended == STATUS_TIMEOUT)
+		ended = KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, &moment);
 	status = NdkDeregister(&owner);
+	enough = !NT_SUCCESS(status);
 	RtlCopyMemory(copy, owner.Buffer, REGION);
 	KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, NULL);
 	ObDereferenceObject(thread);
-	Sleep(SETTLE);
+	if (!NT_SUCCESS(status))
+		return status;
+	if (ended != STATUS_TIMEOUT) /* a write failed before there was a reason */
+		return end_status;
+	KeDelayExecutionThread(KernelMode, FALSE, &settle);
 	for (i = 0; i < REGION; i++)
 		*Changed += copy[i] != owner.Buffer[i];
-	return status;
+	return STATUS_SUCCESS;
 }
 
 static NTSTATUS Connect(VOID)
