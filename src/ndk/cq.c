@@ -270,6 +270,7 @@ static const struct ndk_class class = {
 	.dispatch = &dispatch,
 	.begin_close = begin_close,
 	.destroy = destroy,
+	.request = "NdkResizeCq",
 };
 
 static struct ndk_cq *make(struct ndk_object *adapter, uint32_t depth, uint64_t caller)

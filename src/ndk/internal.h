@@ -95,6 +95,7 @@ struct ndk_class {
 	void (*describe)(const struct ndk_object *object, char *text, size_t size);
 	bool close_cancels; /* a close with requests under way is how they are cancelled: no finding
 			     */
+	const char *request; /* the only function of it that may pend; 0: none, or several */
 };
 
 enum ndk_life { NDK_NEW, NDK_OPEN, NDK_CLOSING, NDK_GONE };
@@ -118,6 +119,8 @@ struct ndk_request {
 	void *context;
 	NTSTATUS status;
 	struct ndk_object *result; /* NDK_CREATE */
+	const char *function;      /* NDK_REQUEST: for findings; 0: unknown */
+	LIST_ENTRY entry;          /* in object->pending, until the callback begins; ndk_lock */
 	/* Just before the callback: the new state. May change `status`. 0: nothing to do. */
 	void (*finish)(struct ndk_request *request);
 	uint64_t argument; /* finish's */
@@ -133,11 +136,13 @@ struct ndk_request {
  * The first member of every object. The consumer sees the first 0x30 bytes (NDK-9).
  *
  * busy         references: 1 for being open, 1 for each request, callback, event and successor
- * under way. The close ends when it reaches 0. Anyone who holds one may take more. life NDK_OPEN ->
- * NDK_CLOSING by the consumer's close (compare and swap), -> NDK_GONE by who drops the last
- * reference. requests     requests whose callback has not begun. calls        calls of the consumer
- * that run, while the verifier is on. antecedents  what this object keeps alive; ndk_lock. all in
- * ndk_objects; ndk_lock.
+ *              under way. The close ends when it reaches 0. Anyone who holds one may take more.
+ * life         NDK_OPEN -> NDK_CLOSING by the consumer's close (compare and swap), -> NDK_GONE by
+ *              who drops the last reference.
+ * pending      requests whose callback has not begun; ndk_lock.
+ * calls        calls of the consumer that run, while the verifier is on.
+ * antecedents  what this object keeps alive; ndk_lock.
+ * all          in ndk_objects; ndk_lock.
  */
 struct ndk_object {
 	NDK_OBJECT_HEADER header; /* 00 */
@@ -147,7 +152,7 @@ struct ndk_object {
 	_Atomic uint32_t life;    /* 3c: enum ndk_life */
 	const struct ndk_class *class;
 	_Atomic uint32_t busy;
-	_Atomic uint32_t requests;
+	LIST_ENTRY pending; /* ndk_request.entry */
 	_Atomic uint32_t calls;
 	struct ndk_adapter *adapter; /* an adapter: itself */
 	struct ndk_object *antecedents[NDK_ANTECEDENTS];

@@ -156,6 +156,7 @@ struct ndk_mr_operation {
 	void (*finish)(struct ndk_request *request); /* calls `end` */
 	NDK_FN_REQUEST_COMPLETION *completion;
 	void *context;
+	const char *function;
 	uint64_t caller;
 	ULONG pages; /* initialisation */
 	bool remote;
@@ -174,6 +175,7 @@ static NTSTATUS carry_out(struct ndk_mr *mr, NTSTATUS status,
 			return STATUS_INSUFFICIENT_RESOURCES;
 		}
 		request->finish = operation->finish;
+		request->function = operation->function;
 		request->argument = (uint64_t)operation->remote << 32 | operation->pages;
 		mr->request = request;
 	}
@@ -234,6 +236,7 @@ NTSTATUS NTAPI ndk_register_mr(NDK_MR *pNdkMr, MDL *Mdl, SIZE_T Length, ULONG Fl
 		.finish = finish_registration,
 		.completion = RequestCompletion,
 		.context = RequestContext,
+		.function = function,
 		.caller = caller,
 	};
 	if (mr->object.adapter->device->provider->mr_register)
@@ -319,6 +322,7 @@ NTSTATUS NTAPI ndk_deregister_mr(NDK_MR *pNdkMr, NDK_FN_REQUEST_COMPLETION *Requ
 		.finish = finish_deregistration,
 		.completion = RequestCompletion,
 		.context = RequestContext,
+		.function = function,
 		.caller = caller,
 	};
 	ndk_must_fail(NDK_FUNCTION_DeregisterMr, &failure);
@@ -421,6 +425,7 @@ NTSTATUS NTAPI ndk_initialize_fast_register_mr(NDK_MR *pNdkMr, ULONG AdapterPage
 		.finish = finish_initialization,
 		.completion = RequestCompletion,
 		.context = RequestContext,
+		.function = function,
 		.caller = caller,
 		.pages = AdapterPageCount,
 		.remote = RemoteAccess,

@@ -105,6 +105,7 @@ void *ndk_object_allocate(const struct ndk_class *class, struct ndk_object *pare
 	object->dispatch = class->dispatch;
 	atomic_init(&object->busy, 1);
 	InitializeListHead(&object->all);
+	InitializeListHead(&object->pending);
 	ndk_delivery_initialize(&object->close.delivery, close_run);
 	object->close.object = object;
 	object->close.kind = NDK_CLOSE;
@@ -321,11 +322,55 @@ void ndk_object_discard(void *object)
 	ndk_busy_put(object);
 }
 
+/* The oldest request on an object whose callback has not begun, and how many there are. */
+struct pending {
+	unsigned count;
+	uint64_t caller;
+	const char *function, *created; /* one of the two */
+};
+
+static struct pending pending_of(const struct ndk_object *object)
+{
+	struct pending pending = {0};
+	KIRQL old = ke_lock_raise(&ndk_lock);
+	for (LIST_ENTRY *e = object->pending.Flink; e != &object->pending; e = e->Flink) {
+		const struct ndk_request *request = CONTAINING_RECORD(e, struct ndk_request, entry);
+		if (pending.count++)
+			continue;
+		pending.caller = request->caller;
+		if (request->kind == NDK_CREATE)
+			pending.created = name_of((const struct ndk_object *)request->argument);
+		else
+			pending.function = request->function;
+	}
+	ke_lock_lower(&ndk_lock, old);
+	return pending;
+}
+
+static void report_pending(const struct ndk_object *object, const struct pending *pending,
+			   uint64_t caller)
+{
+	char where[48], state[48] = "", more[24] = "";
+	if (!vf_address_where(pending->caller, where, sizeof where))
+		rtl_print(where, sizeof where, "%p", (void *)pending->caller);
+	if (object->class->describe)
+		object->class->describe(object, state, sizeof state);
+	if (pending->count > 1)
+		rtl_print(more, sizeof more, ", and %u more", pending->count - 1);
+	vf_report(VF_NdkCloseBusy, "NdkCloseObject", caller, (uint64_t)object,
+		  "closes the %s %p%s, while %s%s from %s is pending%s", name_of(object), object,
+		  state, pending->created ? "the creation of a " : "",
+		  pending->created    ? pending->created
+		  : pending->function ? pending->function
+				      : "a request",
+		  where, more);
+}
+
 /* Why this is no moment for a close (VER-57, NDK-80). */
 static void check_close(const struct ndk_object *object, const void *completion, uint64_t caller)
 {
 	static const char function[] = "NdkCloseObject";
-	uint32_t requests = atomic_load_explicit(&object->requests, memory_order_relaxed);
+	struct pending pending = pending_of(object);
 	uint32_t calls = atomic_load_explicit(&object->calls, memory_order_relaxed);
 	if (ke_irql() > DISPATCH_LEVEL)
 		vf_report(VF_NdkIrql, function, caller, (uint64_t)object,
@@ -334,10 +379,8 @@ static void check_close(const struct ndk_object *object, const void *completion,
 	if (!completion)
 		vf_report(VF_NdkCompletion, function, caller, (uint64_t)object,
 			  "closes the %s %p without a completion routine", name_of(object), object);
-	if (requests && !object->class->close_cancels)
-		vf_report(VF_NdkCloseBusy, function, caller, (uint64_t)object,
-			  "closes the %s %p while %u requests on it are pending", name_of(object),
-			  object, requests);
+	if (pending.count && !object->class->close_cancels)
+		report_pending(object, &pending, caller);
 	else if (calls && !ndk_in_callback())
 		vf_report(VF_NdkCloseBusy, function, caller, (uint64_t)object,
 			  "closes the %s %p while %u calls on it run", name_of(object), object,
@@ -371,7 +414,6 @@ NTSTATUS NTAPI ndk_close(NDK_OBJECT_HEADER *header, NDK_FN_CLOSE_COMPLETION *com
 	enum ndk_how how = ndk_policy_how(true);
 	object->close.closed = completion;
 	object->close.context = context;
-	atomic_fetch_add_explicit(&object->requests, 1, memory_order_relaxed); /* ndk_request_run */
 	if (object->class->begin_close)
 		object->class->begin_close(object);
 	if (atomic_fetch_sub_explicit(&object->busy, 1, memory_order_acq_rel) != 1)

@@ -7,7 +7,8 @@
  * the consumer may close the object inside (NDK-79). The state that the request leads to is entered
  * by finish(), just before the callback, so that the consumer finds it there.
  *
- * Contexts: IRQL <= DISPATCH_LEVEL, no locks. `complete` is set by whoever completes the request: a
+ * Contexts and locks: IRQL <= DISPATCH_LEVEL; ndk_lock protects the lists of what is pending, for
+ * who closes an object too early. `complete` is set by whoever completes the request: a
  * second completion by a provider is reported and has no effect (VER-65).
  */
 #include "ndk/internal.h"
@@ -37,12 +38,22 @@ static void call(struct ndk_request *request)
 	ndk_callout_end(&callout);
 }
 
+/* Nobody waits for it any more. A close is on no list. */
+static void unlist(struct ndk_request *request)
+{
+	if (request->kind == NDK_CLOSE)
+		return;
+	KIRQL old = ke_lock_raise(&ndk_lock);
+	RemoveEntryList(&request->entry);
+	ke_lock_lower(&ndk_lock, old);
+}
+
 void ndk_request_run(struct ndk_request *request)
 {
 	struct ndk_object *object = request->object;
+	unlist(request); /* before an object that could not be made goes */
 	if (request->finish)
 		request->finish(request);
-	atomic_fetch_sub_explicit(&object->requests, 1, memory_order_relaxed);
 	call(request);
 	if (request->kind == NDK_CLOSE)
 		return; /* part of the object, which object.c lets go */
@@ -81,11 +92,14 @@ struct ndk_request *ndk_request_pend(void *pointer, const void *routine, void *c
 	ndk_delivery_initialize(&request->delivery, run);
 	request->object = object;
 	request->kind = NDK_REQUEST;
+	request->function = object->class->request;
 	request->routine = routine;
 	request->context = context;
 	request->caller = caller;
 	ndk_busy_get(object);
-	atomic_fetch_add_explicit(&object->requests, 1, memory_order_relaxed);
+	KIRQL old = ke_lock_raise(&ndk_lock);
+	InsertTailList(&object->pending, &request->entry);
+	ke_lock_lower(&ndk_lock, old);
 	return request;
 }
 
@@ -111,7 +125,7 @@ void ndk_request_complete(struct ndk_request *request, NTSTATUS status)
 void ndk_request_discard(struct ndk_request *request)
 {
 	struct ndk_object *object = request->object;
-	atomic_fetch_sub_explicit(&object->requests, 1, memory_order_relaxed);
+	unlist(request);
 	ex_free(request);
 	ndk_busy_put(object);
 }

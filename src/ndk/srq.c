@@ -187,6 +187,7 @@ static const struct ndk_class class = {
 	.size = sizeof(struct ndk_srq),
 	.dispatch = &dispatch,
 	.destroy = destroy,
+	.request = "NdkModifySrq",
 };
 
 static struct ndk_srq *make(const struct ndk_srq_parameters *p, ULONG threshold, uint64_t caller)
