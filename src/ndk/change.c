@@ -177,29 +177,51 @@ static NTSTATUS apply_invalidation(struct ndk_object *object, uint32_t token)
 	return done ? STATUS_SUCCESS : STATUS_INVALID_DEVICE_STATE;
 }
 
+static NTSTATUS apply(struct ndk_change *change)
+{
+	return change->kind == NDK_CHANGE_FAST_REGISTER ? apply_fast_register(change)
+	       : change->kind == NDK_CHANGE_BIND        ? apply_bind(change)
+							: apply_invalidation(change->object, 0);
+}
+
 NTSTATUS ndk_change_apply(struct ndk_change *change)
 {
-	NTSTATUS status = change->kind == NDK_CHANGE_FAST_REGISTER ? apply_fast_register(change)
-			  : change->kind == NDK_CHANGE_BIND        ? apply_bind(change)
-							    : apply_invalidation(change->object, 0);
+	NTSTATUS status = apply(change);
 	ndk_change_free(change);
+	return status;
+}
+
+/* One change more is posted, or it is over. */
+static void count(struct ndk_object *object, bool more)
+{
+	if (object->class->type == NdkObjectTypeMr) {
+		struct ndk_mr *mr = (struct ndk_mr *)object;
+		KIRQL old = ke_lock_raise(&mr->lock);
+		mr->posted += more;
+		if (!more)
+			settle_mr(mr);
+		ke_lock_lower(&mr->lock, old);
+	} else {
+		struct ndk_mw *mw = (struct ndk_mw *)object;
+		KIRQL old = ke_lock_raise(&mw->lock);
+		mw->posted += more;
+		if (!more)
+			settle_mw(mw);
+		ke_lock_lower(&mw->lock, old);
+	}
+}
+
+NTSTATUS ndk_change_apply_early(struct ndk_change *change)
+{
+	count(change->object, true);
+	NTSTATUS status = apply(change);
+	change->kind = NDK_CHANGE_APPLIED;
 	return status;
 }
 
 void ndk_change_drop(struct ndk_change *change)
 {
-	struct ndk_object *object = change->object;
-	if (object->class->type == NdkObjectTypeMr) {
-		struct ndk_mr *mr = (struct ndk_mr *)object;
-		KIRQL old = ke_lock_raise(&mr->lock);
-		settle_mr(mr);
-		ke_lock_lower(&mr->lock, old);
-	} else {
-		struct ndk_mw *mw = (struct ndk_mw *)object;
-		KIRQL old = ke_lock_raise(&mw->lock);
-		settle_mw(mw);
-		ke_lock_lower(&mw->lock, old);
-	}
+	count(change->object, false);
 	if (change->kind == NDK_CHANGE_BIND) {
 		atomic_fetch_sub(&change->mr->windows, 1);
 		ndk_busy_put(&change->mr->object);

@@ -4,7 +4,12 @@
 
 #include "ndk/mr.h"
 
-enum ndk_change_kind { NDK_CHANGE_FAST_REGISTER, NDK_CHANGE_BIND, NDK_CHANGE_INVALIDATE };
+enum ndk_change_kind {
+	NDK_CHANGE_FAST_REGISTER,
+	NDK_CHANGE_BIND,
+	NDK_CHANGE_INVALIDATE,
+	NDK_CHANGE_APPLIED, /* its request is still under way */
+};
 
 struct ndk_change {
 	enum ndk_change_kind kind;

@@ -110,6 +110,9 @@ void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_erro
  * the queue; the status is the completion's. An invalidation has ended when this returns.
  */
 int ndk_change_apply(struct ndk_change *change);
+/* For a provider with its own device, which looks regions up when a request is posted: applied now,
+ * but the region is not at rest until the request completes (`change` stays with it). */
+int ndk_change_apply_early(struct ndk_change *change);
 /* For a provider with its own device: the memory that becomes accessible (0: an invalidation), and
  * the MR or MW. */
 const struct ndk_memory *ndk_change_memory(const struct ndk_change *change);

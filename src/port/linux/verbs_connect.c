@@ -87,12 +87,6 @@ static void let_go(struct verbs_connection *c)
 	c->qp = NULL;
 }
 
-void verbs_connection_failed(struct verbs_connection *c, int status, const struct ndk_offer *offer)
-{
-	let_go(c);
-	ndk_connector_failed(c->object, status, offer);
-}
-
 static void submit(struct verbs_connection *c, struct verbs_job *job,
 		   void (*run)(struct verbs_job *), void (*done)(struct verbs_job *))
 {
@@ -100,6 +94,44 @@ static void submit(struct verbs_connection *c, struct verbs_job *job,
 	job->run = run;
 	job->done = done;
 	verbs_submit(&verbs_control, job);
+}
+
+static void fail_run(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, fail);
+	verbs_shared_remove(c);
+	verbs_id_close(&c->id);
+	verbs_finish(job, c->failure);
+}
+
+static void tell_failed(struct verbs_connection *c)
+{
+	let_go(c);
+	ndk_connector_failed(c->object, c->failure, c->answered ? &c->peer : NULL);
+}
+
+static void fail_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, fail);
+	if (!(atomic_fetch_and(&c->flags, ~CONNECTION_FAILING) & CONNECTION_CLOSED))
+		tell_failed(c);
+	verbs_connection_put(c);
+}
+
+/* When a connect is told to have failed its address is free (NDK-144). */
+void verbs_connection_failed(struct verbs_connection *c, int status, bool answered)
+{
+	uint32_t flags = atomic_load(&c->flags);
+	if (flags & CONNECTION_FAILING)
+		return;
+	c->failure = status;
+	c->answered = answered;
+	if (!c->parameters.qp || flags & CONNECTION_ACCEPTING) {
+		tell_failed(c);
+	} else {
+		atomic_fetch_or(&c->flags, CONNECTION_FAILING);
+		submit(c, &c->fail, fail_run, fail_done);
+	}
 }
 
 /* ---- Active side ---- */
@@ -147,53 +179,20 @@ int verbs_qp_move(struct verbs_connection *c, struct verbs_qp *qp, enum ibv_qp_s
 	return verbs.ibv_modify_qp(qp->qp, &attributes, mask);
 }
 
-static struct verbs_connection *shared;
-
-static bool same(const struct ndk_address *a, const struct ndk_address *b)
-{
-	return a->family == b->family && a->port == b->port &&
-	       !memcmp(a->bytes, b->bytes, sizeof a->bytes);
-}
-
-/* Connections of a shared endpoint need different destinations; rdma_cm would not mind (NDK-145).
- */
-static int list(struct verbs_connection *c)
-{
-	verbs_address_out(&c->id->route.addr.src_addr, &c->local);
-	for (struct verbs_connection *other = shared; other; other = other->next)
-		if (same(&other->local, &c->local) &&
-		    same(&other->parameters.remote, &c->parameters.remote))
-			return EISCONN;
-	c->next = shared;
-	shared = c;
-	c->listed = true;
-	return 0;
-}
-
-static void unlist(struct verbs_connection *c)
-{
-	struct verbs_connection **link = &shared;
-	if (!c->listed)
-		return;
-	while (*link != c)
-		link = &(*link)->next;
-	*link = c->next;
-	c->listed = false;
-}
-
 static void connect_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, start);
 	struct sockaddr_storage remote;
+	verbs_address_own(c->device->core, &c->parameters.remote, &c->parameters.local);
 	int error = verbs_id_open(c->device, c, &c->parameters.local,
 				  c->parameters.endpoint != NULL, &c->id);
 	if (!error && c->parameters.endpoint)
-		error = list(c);
+		error = verbs_shared_add(c);
 	verbs_address_in(&c->parameters.remote, &remote);
 	if (!error && verbs.rdma_resolve_addr(c->id, NULL, (struct sockaddr *)&remote, RESOLVE_MS))
 		error = errno;
 	if (error) {
-		unlist(c);
+		verbs_shared_remove(c);
 		verbs_id_close(&c->id);
 	}
 	verbs_finish(job, verbs_status(error));
@@ -204,7 +203,7 @@ static void connect_done(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, start);
 	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
-		verbs_connection_failed(c, job->status, NULL);
+		verbs_connection_failed(c, job->status, false);
 	verbs_connection_put(c);
 }
 
@@ -223,7 +222,7 @@ static void complete_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
 	struct verbs_qp *qp = c->qp;
-	int error = qp ? verbs_qp_move(c, qp, IBV_QPS_RTR) : ENOTCONN;
+	int error = qp && c->id ? verbs_qp_move(c, qp, IBV_QPS_RTR) : ENOTCONN;
 	if (!error)
 		error = verbs_qp_move(c, qp, IBV_QPS_RTS);
 	if (!error && verbs.rdma_establish(c->id))
@@ -239,7 +238,7 @@ static void complete_done(struct verbs_job *job)
 	else if (job->status == NDK_SUCCESS)
 		verbs_connection_alive(c);
 	else
-		verbs_connection_failed(c, job->status, NULL);
+		verbs_connection_failed(c, job->status, false);
 	verbs_connection_put(c);
 }
 
@@ -291,7 +290,7 @@ static void accept_done(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
 	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
-		verbs_connection_failed(c, job->status, NULL);
+		verbs_connection_failed(c, job->status, false);
 	verbs_connection_put(c);
 }
 
@@ -432,7 +431,7 @@ static void end_run(struct verbs_job *job)
 	struct verbs_connection *c = CONNECTION(job, end);
 	if (c->id && atomic_load(&c->flags) & CONNECTION_ESTABLISHED)
 		verbs.rdma_disconnect(c->id);
-	unlist(c);
+	verbs_shared_remove(c);
 	verbs_id_close(&c->id);
 	job->run = end_drain;
 	verbs_pass(&verbs_data, job);

@@ -14,6 +14,7 @@ enum {
 	CONNECTION_DOWN = 16,         /* rdma_cm said so, or never will */
 	CONNECTION_BROKEN = 32,
 	CONNECTION_CLOSED = 64,
+	CONNECTION_FAILING = 128, /* a connect; its id is taken down */
 };
 
 /*
@@ -32,8 +33,10 @@ struct verbs_connection {
 	struct rdma_cm_id *id;
 	struct verbs_qp *qp;
 	struct ndk_connect_parameters parameters; /* ours */
-	struct ndk_offer peer;                    /* limits that came with the peer's half */
-	struct verbs_job start, establish, reject, disconnect, broke, end;
+	struct ndk_offer peer;                    /* what came with the peer's half */
+	struct verbs_job start, establish, reject, fail, disconnect, broke, end;
+	int failure; /* fail's: status, and whether `peer` came with it */
+	bool answered;
 	/* From a shared endpoint: all of them. Control thread. */
 	struct verbs_connection *next;
 	struct ndk_address local;
@@ -65,9 +68,15 @@ void verbs_connection_refuse(struct verbs_connection *connection);
 int verbs_id_open(struct verbs_device *device, void *context, const struct ndk_address *address,
 		  bool shared, struct rdma_cm_id **out);
 void verbs_id_close(struct rdma_cm_id **id);
+/* Control thread. In the list of those of shared endpoints: 0, or EISCONN (NDK-145); or no more. */
+int verbs_shared_add(struct verbs_connection *connection);
+void verbs_shared_remove(struct verbs_connection *connection);
 int verbs_listen(struct ndk_listener *listener, struct ndk_address *local);
 int verbs_listen_end(struct ndk_listener *listener);
 
+/* An unspecified source becomes the adapter's own address. */
+void verbs_address_own(const struct ndk_device *device, const struct ndk_address *remote,
+		       struct ndk_address *local);
 void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to);
 void verbs_address_out(const struct sockaddr *from, struct ndk_address *to);
 /* Device threads: move the QP on as rdma_cm says; 0 or an errno. */
@@ -75,7 +84,7 @@ int verbs_qp_move(struct verbs_connection *connection, struct verbs_qp *qp,
 		  enum ibv_qp_state state);
 struct rdma_conn_param verbs_parameters(const struct verbs_connection *connection,
 					const struct verbs_qp *qp);
-/* In verbs_service: what is pending fails, and the core lets the QP go. */
-void verbs_connection_failed(struct verbs_connection *connection, int status,
-			     const struct ndk_offer *offer);
+/* In verbs_service: what is pending fails, and the core lets the QP go. `answered`: by a reject,
+ * which `peer` came with. */
+void verbs_connection_failed(struct verbs_connection *connection, int status, bool answered);
 bool verbs_events_start(struct verbs_device *device);

@@ -102,9 +102,7 @@ static void tell(struct verbs_job *job)
 		break;
 	default:
 		if (!closed && c->object)
-			verbs_connection_failed(c, status_of(e),
-						e->type == RDMA_CM_EVENT_REJECTED ? &e->offer
-										  : NULL);
+			verbs_connection_failed(c, status_of(e), e->type == RDMA_CM_EVENT_REJECTED);
 		break;
 	}
 	verbs_connection_put(c);
@@ -139,10 +137,10 @@ static void announce(struct verbs_connection *c, const struct rdma_cm_event *fro
 	verbs_address_out(&from->id->route.addr.src_addr, &e->local);
 	verbs_address_out(&from->id->route.addr.dst_addr, &e->remote);
 	if (type == RDMA_CM_EVENT_CONNECT_REQUEST || type == RDMA_CM_EVENT_CONNECT_RESPONSE ||
-	    type == RDMA_CM_EVENT_REJECTED)
+	    type == RDMA_CM_EVENT_REJECTED) {
 		copy_offer(&e->offer, &from->param.conn);
-	if (type == RDMA_CM_EVENT_CONNECT_REQUEST || type == RDMA_CM_EVENT_CONNECT_RESPONSE)
 		c->peer = e->offer;
+	}
 	atomic_fetch_add(&c->references, 1);
 	atomic_store(&e->job.state, 0);
 	verbs_finish(&e->job, NDK_SUCCESS);

@@ -15,6 +15,8 @@
 
 /* ---- Addresses ---- */
 
+static const uint8_t any_address[16];
+
 void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to)
 {
 	memset(to, 0, sizeof *to);
@@ -49,6 +51,33 @@ void verbs_address_out(const struct sockaddr *from, struct ndk_address *to)
 	}
 }
 
+static bool in_prefix(const struct ndk_device_address *own, const struct ndk_address *address)
+{
+	for (unsigned bit = 0; bit < own->prefix; bit++)
+		if ((own->bytes[bit / 8] ^ address->bytes[bit / 8]) & 0x80 >> bit % 8)
+			return false;
+	return true;
+}
+
+/* What an unspecified source stands for (DEF-105): an address of the adapter, not what the host's
+ * routes would choose; one that has the peer in its network, if there is one. */
+void verbs_address_own(const struct ndk_device *device, const struct ndk_address *remote,
+		       struct ndk_address *local)
+{
+	const struct ndk_device_address *own = NULL;
+	if (memcmp(any_address, local->bytes, sizeof any_address))
+		return;
+	for (uint32_t i = 0; i < device->address_count; i++) {
+		const struct ndk_device_address *each = &device->addresses[i];
+		if (each->family != local->family || (own && in_prefix(own, remote)))
+			continue;
+		if (!own || in_prefix(each, remote))
+			own = each;
+	}
+	if (own)
+		memcpy(local->bytes, own->bytes, sizeof local->bytes);
+}
+
 /* Bind to a port of the dynamic range (NDK-135), from one to the next in turn. */
 static int bind_anywhere(struct rdma_cm_id *id, struct ndk_address address)
 {
@@ -70,13 +99,12 @@ static int bind_anywhere(struct rdma_cm_id *id, struct ndk_address address)
 /* Whether the adapter has this address. */
 static bool is_ours(const struct ndk_device *device, const struct ndk_address *address)
 {
-	static const uint8_t any[16];
 	size_t size = address->family == 2 ? 4 : 16;
 	for (uint32_t i = 0; i < device->address_count; i++)
 		if (device->addresses[i].family == address->family &&
 		    !memcmp(device->addresses[i].bytes, address->bytes, size))
 			return true;
-	return !memcmp(any, address->bytes, size);
+	return !memcmp(any_address, address->bytes, size);
 }
 
 static int bind_to(struct rdma_cm_id *id, const struct ndk_address *address)
@@ -114,6 +142,42 @@ void verbs_id_close(struct rdma_cm_id **id)
 	if (*id)
 		verbs.rdma_destroy_id(*id); /* waits until all its events are acknowledged */
 	*id = NULL;
+}
+
+/* ---- Connections of shared endpoints ---- */
+
+static struct verbs_connection *shared;
+
+static bool same_address(const struct ndk_address *a, const struct ndk_address *b)
+{
+	return a->family == b->family && a->port == b->port &&
+	       !memcmp(a->bytes, b->bytes, sizeof a->bytes);
+}
+
+/* Connections of a shared endpoint need different destinations; rdma_cm would not mind (NDK-145).
+ */
+int verbs_shared_add(struct verbs_connection *c)
+{
+	verbs_address_out(&c->id->route.addr.src_addr, &c->local);
+	for (struct verbs_connection *other = shared; other; other = other->next)
+		if (same_address(&other->local, &c->local) &&
+		    same_address(&other->parameters.remote, &c->parameters.remote))
+			return EISCONN;
+	c->next = shared;
+	shared = c;
+	c->listed = true;
+	return 0;
+}
+
+void verbs_shared_remove(struct verbs_connection *c)
+{
+	struct verbs_connection **link = &shared;
+	if (!c->listed)
+		return;
+	while (*link != c)
+		link = &(*link)->next;
+	*link = c->next;
+	c->listed = false;
 }
 
 /* ---- Listeners and shared endpoints ---- */

@@ -108,8 +108,7 @@ static int resolve_change(struct verbs_node *node, struct ndk_work *work)
 		node->rights = memory->rights;
 		node->remote_token = memory->remote_token;
 	}
-	work->change = NULL;
-	return ndk_change_apply(change);
+	return ndk_change_apply_early(change);
 }
 
 static int post(struct ndk_qp *object, struct ndk_work *work)
@@ -438,10 +437,10 @@ void verbs_node_begin(struct verbs_node *node)
 	bool posted = false;
 	if (node->status != NDK_SUCCESS)
 		posted = node->kind == VERBS_SEND && post_fault(node);
+	else if (node->qp && node->qp->error && (node->region || node->kind != VERBS_SEND))
+		node->status = NDK_CANCELLED; /* soft-RoCE would not look at a receive any more */
 	else if (node->kind != VERBS_SEND)
 		posted = (node->status = post_receive(node)) == NDK_SUCCESS;
-	else if (node->qp->error && node->region)
-		node->status = NDK_CANCELLED;
 	else
 		posted = post_send(node);
 	if (posted)
