@@ -64,22 +64,21 @@ static void fill_route(const struct route *route, const SOCKADDR_INET *destinati
 	memset(row, 0, sizeof(*row));
 	row->InterfaceLuid = route->interface->luid;
 	row->InterfaceIndex = route->interface->index;
-	row->DestinationPrefix.PrefixLength =
-		route->own ? (destination->si_family == AF_INET ? 32 : 128) : route->source->prefix;
-	row->DestinationPrefix.Prefix = route->own ? *destination : route->source->address;
-	if (!route->own) {
-		uint8_t *bytes = destination->si_family == AF_INET
-					 ? (uint8_t *)&row->DestinationPrefix.Prefix.Ipv4.sin_addr
-					 : row->DestinationPrefix.Prefix.Ipv6.sin6_addr.u.Byte;
-		unsigned size = destination->si_family == AF_INET ? 32 : 128;
-		for (unsigned bit = route->source->prefix; bit < size; bit++)
-			bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-	}
+	unsigned bits = ndis_family_bits(destination->si_family);
+	unsigned prefix = route->own ? bits : route->source->prefix;
+	SOCKADDR_INET *network = &row->DestinationPrefix.Prefix;
+	*network = route->own ? *destination : route->source->address;
+	network->Ipv4.sin_port = 0; /* of either family */
+	uint8_t *bytes = network->si_family == AF_INET ? (uint8_t *)&network->Ipv4.sin_addr
+						       : network->Ipv6.sin6_addr.u.Byte;
+	for (unsigned bit = prefix; bit < bits; bit++)
+		bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+	row->DestinationPrefix.PrefixLength = (UINT8)prefix;
 	row->NextHop.si_family = destination->si_family; /* on the link: no next hop */
 	row->ValidLifetime = row->PreferredLifetime = 0xffffffff;
 	row->Metric = 256;
 	row->Protocol = RouteProtocolLocal;
-	row->Loopback = route->own;
+	row->Loopback = route->own || route->interface->kind == NDIS_SOFTWARE_LOOPBACK;
 	row->Immortal = TRUE;
 	row->Origin = NlroWellKnown;
 }
@@ -107,17 +106,20 @@ NTSTATUS NETIOAPI_API_ GetBestRoute2(NET_LUID *InterfaceLuid, NET_IFINDEX Interf
 	struct route route;
 	(void)AddressSortOptions;
 	if (!DestinationAddress || !BestRoute || !BestSourceAddress ||
-	    (DestinationAddress->si_family != AF_INET && DestinationAddress->si_family != AF_INET6))
+	    !ndis_family_is_one(DestinationAddress->si_family))
 		return STATUS_INVALID_PARAMETER;
-	if ((InterfaceLuid && InterfaceLuid->Value) || InterfaceIndex) {
+	const SOCKADDR_INET destination = *DestinationAddress; /* may lie in what is written */
+	const SOCKADDR_INET *source = unspecified(SourceAddress) ? NULL : SourceAddress;
+	if (source && source->si_family != destination.si_family)
+		return STATUS_INVALID_PARAMETER;
+	if (ndis_interface_given(InterfaceLuid, InterfaceIndex)) {
 		only = ndis_interface_of(InterfaceLuid, InterfaceIndex);
 		if (!only)
 			return STATUS_NOT_FOUND;
 	}
-	if (!find_route(DestinationAddress, only, unspecified(SourceAddress) ? NULL : SourceAddress,
-			&route))
+	if (!find_route(&destination, only, source, &route))
 		return STATUS_NETWORK_UNREACHABLE;
-	fill_route(&route, DestinationAddress, BestRoute);
+	fill_route(&route, &destination, BestRoute);
 	*BestSourceAddress = route.source->address;
 	return STATUS_SUCCESS;
 }
@@ -159,61 +161,62 @@ NTSTATUS NETIOAPI_API_ GetBestInterface(ULONG DestinationAddress, PNET_IFINDEX B
 
 /* ---- Tables ---- */
 
+/* Times infinite, flags TRUE; site prefix, metric and protocol no legal value. */
 void NETIOAPI_API_ InitializeIpForwardEntry(PMIB_IPFORWARD_ROW2 Row)
 {
 	memset(Row, 0, sizeof(*Row));
 	Row->ValidLifetime = Row->PreferredLifetime = Row->Metric = 0xffffffff;
 	Row->SitePrefixLength = 255;
-	Row->Protocol = MIB_IPPROTO_NETMGMT;
-	Row->AutoconfigureAddress = Row->Publish = TRUE;
-	Row->Immortal = TRUE;
+	Row->Protocol = (NL_ROUTE_PROTOCOL)-1;
+	Row->Loopback = Row->AutoconfigureAddress = Row->Publish = Row->Immortal = TRUE;
 }
 
-/* By DestinationPrefix and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
+#define ROUTES (2 * NDIS_ADDRESSES) /* of one interface: each address' network, and itself */
+
+static bool route_row(uint32_t number, ADDRESS_FAMILY family, void *row)
+{
+	struct route route = {.own = number % 2};
+	route.source = ndis_address_item(number / 2, family, &route.interface);
+	if (!route.source ||
+	    (!route.own &&
+	     route.source->prefix == ndis_family_bits(route.source->address.si_family)))
+		return false;
+	if (row)
+		fill_route(&route, &route.source->address, row);
+	return true;
+}
+
+/* By DestinationPrefix, NextHop and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
  * STATUS_NOT_FOUND. */
 NTSTATUS NETIOAPI_API_ GetIpForwardEntry2(PMIB_IPFORWARD_ROW2 Row)
 {
-	if (!Row || (Row->DestinationPrefix.Prefix.si_family != AF_INET &&
-		     Row->DestinationPrefix.Prefix.si_family != AF_INET6))
+	if (!Row || !ndis_family_is_one(Row->DestinationPrefix.Prefix.si_family) ||
+	    Row->NextHop.si_family != Row->DestinationPrefix.Prefix.si_family ||
+	    !ndis_interface_given(&Row->InterfaceLuid, Row->InterfaceIndex))
 		return STATUS_INVALID_PARAMETER;
 	const struct ndis_interface *interface =
 		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
-	const SOCKADDR_INET prefix = Row->DestinationPrefix.Prefix;
-	for (uint32_t i = 0; interface && i < interface->address_count; i++) {
-		const struct ndis_address *address = &interface->addresses[i];
-		struct route route = {.interface = interface, .source = address};
-		if (address->prefix != Row->DestinationPrefix.PrefixLength ||
-		    !ndis_address_in(&prefix, &address->address, address->prefix))
+	if (!unspecified(&Row->NextHop))
+		return STATUS_NOT_FOUND; /* a gateway */
+	for (uint32_t i = 0; interface && i < ndis_interface_count() * ROUTES; i++) {
+		MIB_IPFORWARD_ROW2 row;
+		if (ndis_interface_at(i / ROUTES) != interface || !route_row(i, AF_UNSPEC, &row) ||
+		    row.DestinationPrefix.PrefixLength != Row->DestinationPrefix.PrefixLength ||
+		    !ndis_address_equal(&row.DestinationPrefix.Prefix,
+					&Row->DestinationPrefix.Prefix))
 			continue;
-		fill_route(&route, &prefix, Row);
+		*Row = row;
 		return STATUS_SUCCESS;
 	}
 	return STATUS_NOT_FOUND;
 }
 
-/* The networks of all interfaces. Free the table with FreeMibTable. */
+/* The networks and the addresses of all interfaces. Free the table with FreeMibTable.
+ * STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND, STATUS_INSUFFICIENT_RESOURCES. */
 NTSTATUS NETIOAPI_API_ GetIpForwardTable2(ADDRESS_FAMILY Family, PMIB_IPFORWARD_TABLE2 *Table)
 {
-	if (!Table || !ndis_family_valid(Family))
-		return STATUS_INVALID_PARAMETER;
-	MIB_IPFORWARD_TABLE2 *table = ndis_table_allocate(ndis_interface_count() * NDIS_ADDRESSES,
-							  sizeof(MIB_IPFORWARD_ROW2), VF_CALLER());
-	if (!table)
-		return STATUS_INSUFFICIENT_RESOURCES;
-	ULONG count = 0;
-	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
-		const struct ndis_interface *interface = ndis_interface_at(i);
-		for (uint32_t j = 0; j < interface->address_count; j++) {
-			struct route route = {.interface = interface,
-					      .source = &interface->addresses[j]};
-			const SOCKADDR_INET *address = &route.source->address;
-			if (Family == AF_UNSPEC || Family == address->si_family)
-				fill_route(&route, address, &table->Table[count++]);
-		}
-	}
-	table->NumEntries = count;
-	*Table = table;
-	return STATUS_SUCCESS;
+	return ndis_table_make(route_row, ndis_interface_count() * ROUTES,
+			       sizeof(MIB_IPFORWARD_ROW2), Family, VF_CALLER(), Table);
 }
 
 static void fill_path(const struct route *route, const SOCKADDR_INET *destination,
@@ -230,69 +233,42 @@ static void fill_path(const struct route *route, const SOCKADDR_INET *destinatio
 	row->LinkTransmitSpeed = row->LinkReceiveSpeed = NDIS_LINK_SPEED;
 }
 
-/* By Destination, and Source or LUID or index where given. STATUS_SUCCESS,
- * STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND. */
+/* By Destination, LUID or index, and Source where given. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
+ * STATUS_NOT_FOUND. */
 NTSTATUS NETIOAPI_API_ GetIpPathEntry(PMIB_IPPATH_ROW Row)
 {
 	struct route route;
-	if (!Row ||
-	    (Row->Destination.si_family != AF_INET && Row->Destination.si_family != AF_INET6))
+	if (!Row || !ndis_family_is_one(Row->Destination.si_family) ||
+	    !ndis_interface_given(&Row->InterfaceLuid, Row->InterfaceIndex))
 		return STATUS_INVALID_PARAMETER;
-	const struct ndis_interface *only = NULL;
-	if (Row->InterfaceLuid.Value || Row->InterfaceIndex) {
-		only = ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
-		if (!only)
-			return STATUS_NOT_FOUND;
-	}
+	const struct ndis_interface *only =
+		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
 	const SOCKADDR_INET destination = Row->Destination, source = Row->Source;
-	if (!find_route(&destination, only, unspecified(&source) ? NULL : &source, &route))
+	if (!only || !find_route(&destination, only, unspecified(&source) ? NULL : &source, &route))
 		return STATUS_NOT_FOUND;
 	fill_path(&route, &destination, Row);
 	return STATUS_SUCCESS;
 }
 
-/* The next (source interface, destination) pair of the table below that is a path. */
-static bool is_path(uint32_t from, uint32_t to, uint32_t address, ADDRESS_FAMILY family,
-		    struct route *route)
+/* From interface I to address J of another. */
+static bool path_row(uint32_t number, ADDRESS_FAMILY family, void *row)
 {
-	const struct ndis_interface *interface = ndis_interface_at(from);
-	const struct ndis_interface *target = ndis_interface_at(to);
-	if (from == to || address >= target->address_count)
+	uint32_t addresses = ndis_interface_count() * NDIS_ADDRESSES;
+	const struct ndis_interface *from = ndis_interface_at(number / addresses), *to;
+	const struct ndis_address *address = ndis_address_item(number % addresses, family, &to);
+	struct route route;
+	if (!address || from == to || !find_route(&address->address, from, NULL, &route))
 		return false;
-	const SOCKADDR_INET *destination = &target->addresses[address].address;
-	if (family != AF_UNSPEC && family != destination->si_family)
-		return false;
-	return find_route(destination, interface, NULL, route);
+	if (row)
+		fill_path(&route, &address->address, row);
+	return true;
 }
 
 /* One path from each interface to each address of another in its network. Free the table with
- * FreeMibTable. */
+ * FreeMibTable. Statuses as GetIpForwardTable2. */
 NTSTATUS NETIOAPI_API_ GetIpPathTable(ADDRESS_FAMILY Family, PMIB_IPPATH_TABLE *Table)
 {
 	uint32_t interfaces = ndis_interface_count();
-	MIB_IPPATH_TABLE *table = NULL;
-	if (!Table || !ndis_family_valid(Family))
-		return STATUS_INVALID_PARAMETER;
-	/* Once to count, once to fill. */
-	for (;;) {
-		ULONG count = 0;
-		for (uint32_t i = 0; i < interfaces * interfaces * NDIS_ADDRESSES; i++) {
-			struct route route;
-			uint32_t to = i / NDIS_ADDRESSES % interfaces, address = i % NDIS_ADDRESSES;
-			if (!is_path(i / NDIS_ADDRESSES / interfaces, to, address, Family, &route))
-				continue;
-			if (table)
-				fill_path(&route,
-					  &ndis_interface_at(to)->addresses[address].address,
-					  &table->Table[count]);
-			count++;
-		}
-		if (table)
-			break;
-		table = ndis_table_allocate(count, sizeof(MIB_IPPATH_ROW), VF_CALLER());
-		if (!table)
-			return STATUS_INSUFFICIENT_RESOURCES;
-	}
-	*Table = table;
-	return STATUS_SUCCESS;
+	return ndis_table_make(path_row, interfaces * interfaces * NDIS_ADDRESSES,
+			       sizeof(MIB_IPPATH_ROW), Family, VF_CALLER(), Table);
 }

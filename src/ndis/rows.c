@@ -11,9 +11,9 @@
 #include "rtl/rtl.h"
 #include "vf/vf.h"
 
-bool ndis_family_valid(ADDRESS_FAMILY family)
+static ULONG mtu(const struct ndis_interface *interface)
 {
-	return family == AF_UNSPEC || family == AF_INET || family == AF_INET6;
+	return interface->kind == NDIS_SOFTWARE_LOOPBACK ? 0xffffffff : NDIS_MTU;
 }
 
 static void fill_interface(const struct ndis_interface *from, MIB_IF_ROW2 *row)
@@ -32,7 +32,7 @@ static void fill_interface(const struct ndis_interface *from, MIB_IF_ROW2 *row)
 		memcpy(row->PermanentPhysicalAddress, from->physical_address,
 		       sizeof(from->physical_address));
 	}
-	row->Mtu = software ? 0xffffffff : NDIS_MTU;
+	row->Mtu = mtu(from);
 	row->Type = software ? IF_TYPE_SOFTWARE_LOOPBACK : IF_TYPE_ETHERNET_CSMACD;
 	row->MediaType = software ? NdisMediumLoopback : NdisMedium802_3;
 	row->PhysicalMediumType =
@@ -52,7 +52,7 @@ static void fill_interface(const struct ndis_interface *from, MIB_IF_ROW2 *row)
 /* STATUS_SUCCESS; STATUS_INVALID_PARAMETER; STATUS_OBJECT_NAME_NOT_FOUND: no such interface. */
 NTSTATUS NETIOAPI_API_ GetIfEntry2(PMIB_IF_ROW2 Row)
 {
-	if (!Row || (!Row->InterfaceLuid.Value && !Row->InterfaceIndex))
+	if (!Row || !ndis_interface_given(&Row->InterfaceLuid, Row->InterfaceIndex))
 		return STATUS_INVALID_PARAMETER;
 	const struct ndis_interface *interface =
 		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
@@ -69,17 +69,18 @@ NTSTATUS NETIOAPI_API_ GetIfEntry2Ex(MIB_IF_ENTRY_LEVEL Level, PMIB_IF_ROW2 Row)
 	return GetIfEntry2(Row);
 }
 
+static bool interface_row(uint32_t number, ADDRESS_FAMILY family, void *row)
+{
+	(void)family;
+	if (row)
+		fill_interface(ndis_interface_at(number), row);
+	return true;
+}
+
 static NTSTATUS interface_table(PMIB_IF_TABLE2 *table, uint64_t caller)
 {
-	if (!table)
-		return STATUS_INVALID_PARAMETER;
-	uint32_t count = ndis_interface_count();
-	*table = ndis_table_allocate(count, sizeof(MIB_IF_ROW2), caller);
-	if (!*table)
-		return STATUS_INSUFFICIENT_RESOURCES;
-	for (uint32_t i = 0; i < count; i++)
-		fill_interface(ndis_interface_at(i), &(*table)->Table[i]);
-	return STATUS_SUCCESS;
+	return ndis_table_make(interface_row, ndis_interface_count(), sizeof(MIB_IF_ROW2),
+			       AF_UNSPEC, caller, table);
 }
 
 /* Free the table with FreeMibTable. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
@@ -125,7 +126,7 @@ static void fill_ip_interface(const struct ndis_interface *from, ADDRESS_FAMILY 
 	row->MaxReassemblySize = 0xffff;
 	row->UseAutomaticMetric = TRUE;
 	row->Metric = from->kind == NDIS_SOFTWARE_LOOPBACK ? 75 : 5;
-	row->NlMtu = NDIS_MTU;
+	row->NlMtu = mtu(from);
 	row->Connected = TRUE;
 	row->SupportsNeighborDiscovery = from->kind != NDIS_SOFTWARE_LOOPBACK;
 	row->ReachableTime = row->BaseReachableTime = 30000;
@@ -136,7 +137,8 @@ static void fill_ip_interface(const struct ndis_interface *from, ADDRESS_FAMILY 
 /* By Family and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND. */
 NTSTATUS NETIOAPI_API_ GetIpInterfaceEntry(PMIB_IPINTERFACE_ROW Row)
 {
-	if (!Row || (Row->Family != AF_INET && Row->Family != AF_INET6))
+	if (!Row || !ndis_family_is_one(Row->Family) ||
+	    !ndis_interface_given(&Row->InterfaceLuid, Row->InterfaceIndex))
 		return STATUS_INVALID_PARAMETER;
 	const struct ndis_interface *interface =
 		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
@@ -146,27 +148,23 @@ NTSTATUS NETIOAPI_API_ GetIpInterfaceEntry(PMIB_IPINTERFACE_ROW Row)
 	return STATUS_SUCCESS;
 }
 
+static bool ip_interface_row(uint32_t number, ADDRESS_FAMILY family, void *row)
+{
+	const struct ndis_interface *interface = ndis_interface_at(number / 2);
+	ADDRESS_FAMILY own = number % 2 ? AF_INET6 : AF_INET;
+	if ((family != AF_UNSPEC && family != own) || !has_family(interface, own))
+		return false;
+	if (row)
+		fill_ip_interface(interface, own, row);
+	return true;
+}
+
+/* Free the table with FreeMibTable. STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND,
+ * STATUS_INSUFFICIENT_RESOURCES; the same for the tables below. */
 NTSTATUS NETIOAPI_API_ GetIpInterfaceTable(ADDRESS_FAMILY Family, PMIB_IPINTERFACE_TABLE *Table)
 {
-	static const ADDRESS_FAMILY families[] = {AF_INET, AF_INET6};
-	if (!Table || !ndis_family_valid(Family))
-		return STATUS_INVALID_PARAMETER;
-	MIB_IPINTERFACE_TABLE *table = ndis_table_allocate(
-		2 * ndis_interface_count(), sizeof(MIB_IPINTERFACE_ROW), VF_CALLER());
-	if (!table)
-		return STATUS_INSUFFICIENT_RESOURCES;
-	ULONG count = 0;
-	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
-		for (unsigned j = 0; j < 2; j++) {
-			if ((Family == AF_UNSPEC || Family == families[j]) &&
-			    has_family(ndis_interface_at(i), families[j]))
-				fill_ip_interface(ndis_interface_at(i), families[j],
-						  &table->Table[count++]);
-		}
-	}
-	table->NumEntries = count;
-	*Table = table;
-	return STATUS_SUCCESS;
+	return ndis_table_make(ip_interface_row, 2 * ndis_interface_count(),
+			       sizeof(MIB_IPINTERFACE_ROW), Family, VF_CALLER(), Table);
 }
 
 /* ---- Addresses ---- */
@@ -198,7 +196,8 @@ void NETIOAPI_API_ InitializeUnicastIpAddressEntry(PMIB_UNICASTIPADDRESS_ROW Row
 /* By Address and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND. */
 NTSTATUS NETIOAPI_API_ GetUnicastIpAddressEntry(PMIB_UNICASTIPADDRESS_ROW Row)
 {
-	if (!Row || (Row->Address.si_family != AF_INET && Row->Address.si_family != AF_INET6))
+	if (!Row || !ndis_family_is_one(Row->Address.si_family) ||
+	    !ndis_interface_given(&Row->InterfaceLuid, Row->InterfaceIndex))
 		return STATUS_INVALID_PARAMETER;
 	const struct ndis_interface *interface =
 		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
@@ -211,33 +210,20 @@ NTSTATUS NETIOAPI_API_ GetUnicastIpAddressEntry(PMIB_UNICASTIPADDRESS_ROW Row)
 	return STATUS_NOT_FOUND;
 }
 
-/*
- * All addresses of a family (AF_UNSPEC: of both), interface by interface, the software loopback
- * interface's last. Free the table with FreeMibTable. STATUS_SUCCESS, STATUS_INVALID_PARAMETER,
- * STATUS_INSUFFICIENT_RESOURCES.
- */
+static bool address_row(uint32_t number, ADDRESS_FAMILY family, void *row)
+{
+	const struct ndis_interface *interface;
+	const struct ndis_address *address = ndis_address_item(number, family, &interface);
+	if (address && row)
+		fill_address(interface, address, row);
+	return address;
+}
+
+/* All addresses of a family (AF_UNSPEC: of both), interface by interface, the software loopback
+ * interface's last. */
 NTSTATUS NETIOAPI_API_ GetUnicastIpAddressTable(ADDRESS_FAMILY Family,
 						PMIB_UNICASTIPADDRESS_TABLE *Table)
 {
-	if (!Table || !ndis_family_valid(Family))
-		return STATUS_INVALID_PARAMETER;
-	uint32_t room = 0;
-	for (uint32_t i = 0; i < ndis_interface_count(); i++)
-		room += ndis_interface_at(i)->address_count;
-	MIB_UNICASTIPADDRESS_TABLE *table =
-		ndis_table_allocate(room, sizeof(MIB_UNICASTIPADDRESS_ROW), VF_CALLER());
-	if (!table)
-		return STATUS_INSUFFICIENT_RESOURCES;
-	ULONG count = 0;
-	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
-		const struct ndis_interface *interface = ndis_interface_at(i);
-		for (uint32_t j = 0; j < interface->address_count; j++) {
-			const struct ndis_address *address = &interface->addresses[j];
-			if (Family == AF_UNSPEC || Family == address->address.si_family)
-				fill_address(interface, address, &table->Table[count++]);
-		}
-	}
-	table->NumEntries = count;
-	*Table = table;
-	return STATUS_SUCCESS;
+	return ndis_table_make(address_row, ndis_interface_count() * NDIS_ADDRESSES,
+			       sizeof(MIB_UNICASTIPADDRESS_ROW), Family, VF_CALLER(), Table);
 }

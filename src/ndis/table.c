@@ -16,6 +16,7 @@
 #include "vf/vf.h"
 
 #define TAG_TABLE 'biMK'
+#define ROWS      8 /* their offset in every table */
 
 struct table {
 	LIST_ENTRY entry;
@@ -27,9 +28,9 @@ _Static_assert(sizeof(struct table) % 16 == 0, "rows are aligned as pool is");
 static LIST_ENTRY tables = {&tables, &tables};
 static struct ke_lock table_lock;
 
-void *ndis_table_allocate(uint32_t count, size_t row, uint64_t caller)
+static void *allocate(uint32_t count, size_t row, uint64_t caller)
 {
-	size_t size = 8 + (count ? count : 1) * row;
+	size_t size = ROWS + count * row;
 	struct table *table = ex_allocate(sizeof(*table) + size, TAG_TABLE, NonPagedPoolNx);
 	if (!table)
 		return NULL;
@@ -40,6 +41,36 @@ void *ndis_table_allocate(uint32_t count, size_t row, uint64_t caller)
 	InsertTailList(&tables, &table->entry);
 	ke_lock_lower(&table_lock, old);
 	return table + 1;
+}
+
+const struct ndis_address *ndis_address_item(uint32_t number, ADDRESS_FAMILY family,
+					     const struct ndis_interface **interface)
+{
+	*interface = ndis_interface_at(number / NDIS_ADDRESSES);
+	if (number % NDIS_ADDRESSES >= (*interface)->address_count)
+		return NULL;
+	const struct ndis_address *address = &(*interface)->addresses[number % NDIS_ADDRESSES];
+	return family == AF_UNSPEC || family == address->address.si_family ? address : NULL;
+}
+
+NTSTATUS ndis_table_make(ndis_row_fn *fill, uint32_t items, size_t row, ADDRESS_FAMILY family,
+			 uint64_t caller, void *table)
+{
+	uint32_t count = 0;
+	if (!table || !ndis_family_valid(family))
+		return STATUS_INVALID_PARAMETER;
+	for (uint32_t i = 0; i < items; i++)
+		count += fill(i, family, NULL);
+	if (!count)
+		return STATUS_NOT_FOUND;
+	char *made = allocate(count, row, caller);
+	if (!made)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	char *at = made + ROWS;
+	for (uint32_t i = 0; i < items; i++)
+		at += fill(i, family, at) ? row : 0;
+	*(void **)table = made;
+	return STATUS_SUCCESS;
 }
 
 /* The table that an address lies in. The lock is held. */

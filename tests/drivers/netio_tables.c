@@ -2,7 +2,8 @@
 /*
  * netio_tables.c: how a consumer finds its interface (DEF-75..77). CASE 0: all of it, the default
  * adapters. 1: FreeMibTable inside a table; 2: twice; 3: a table is left; 4: the adapters of
- * --adapter=loopback:70000=10.1.2.3/8,alias:wire,luid:0x6000001000000,9=fe80::9.
+ * --adapter=loopback:70000=10.1.2.3/8,alias:wire,luid:0x6000001000000,9=fe80::9;
+ * 5: one RNIC without IPv6, --adapter=loopback:2=10.0.0.1.
  */
 #include "check.h"
 #include <netioapi.h>
@@ -185,11 +186,86 @@ static void test_routes(void)
 	FreeMibTable(paths);
 
 	MIB_IPFORWARD_TABLE2 *routes;
-	CHECK(GetIpForwardTable2(AF_INET, &routes) == STATUS_SUCCESS && routes->NumEntries == 3 &&
+	CHECK(GetIpForwardTable2(AF_INET, &routes) == STATUS_SUCCESS && routes->NumEntries == 6 &&
 		      routes->Table[0].DestinationPrefix.Prefix.Ipv4.sin_addr.S_un.S_addr ==
 			      ip4(192, 0, 2, 0) &&
 		      routes->Table[0].DestinationPrefix.PrefixLength == 24,
-	      "DEF-77 the networks");
+	      "DEF-77 the networks and the addresses in them");
+	FreeMibTable(routes);
+}
+
+/* Entries: by nothing, by what is not there, by what a table gave. */
+static void test_entries(void)
+{
+	MIB_UNICASTIPADDRESS_ROW address;
+	MIB_IPINTERFACE_ROW interface;
+	MIB_IPFORWARD_ROW2 route, again;
+	MIB_IPPATH_ROW path;
+	SOCKADDR_INET source;
+	InitializeIpInterfaceEntry(&interface);
+	interface.Family = AF_INET;
+	CHECK(GetIpInterfaceEntry(&interface) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 GetIpInterfaceEntry without LUID and index");
+	interface.InterfaceIndex = 1;
+	CHECK(GetIpInterfaceEntry(&interface) == STATUS_SUCCESS && interface.NlMtu == 0xffffffff,
+	      "DEF-55 the software loopback interface has no MTU here either");
+	InitializeUnicastIpAddressEntry(&address);
+	address.Address = inet4(ip4(192, 0, 2, 2));
+	CHECK(GetUnicastIpAddressEntry(&address) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 GetUnicastIpAddressEntry without LUID and index");
+	RtlZeroMemory(&path, sizeof(path));
+	path.Destination = inet4(ip4(192, 0, 2, 2));
+	CHECK(GetIpPathEntry(&path) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 GetIpPathEntry without LUID and index");
+	path.InterfaceIndex = 2;
+	CHECK(GetIpPathEntry(&path) == STATUS_SUCCESS &&
+		      path.Source.Ipv4.sin_addr.S_un.S_addr == ip4(192, 0, 2, 1),
+	      "DEF-55 the path from interface 2");
+
+	InitializeIpForwardEntry(&route);
+	CHECK(route.Loopback && route.Publish && route.Immortal && route.SitePrefixLength == 255 &&
+		      (ULONG)route.Protocol == 0xffffffff && route.ValidLifetime == 0xffffffff,
+	      "DEF-55 InitializeIpForwardEntry");
+	source = inet4(ip4(192, 0, 2, 2));
+	source.Ipv4.sin_port = 7;
+	route.DestinationPrefix.Prefix = source;
+	CHECK(GetBestRoute2(NULL, 3, NULL, &route.DestinationPrefix.Prefix, 0, &route, &source) ==
+			      STATUS_SUCCESS &&
+		      route.DestinationPrefix.PrefixLength == 32 &&
+		      route.DestinationPrefix.Prefix.Ipv4.sin_addr.S_un.S_addr ==
+			      ip4(192, 0, 2, 2) &&
+		      route.DestinationPrefix.Prefix.Ipv4.sin_port == 0,
+	      "DEF-77 a destination that lies in the route; its port is no part of it");
+	again = route;
+	again.Metric = 0;
+	CHECK(GetIpForwardEntry2(&again) == STATUS_SUCCESS && again.Metric == route.Metric,
+	      "DEF-77 the best route is an entry");
+	again.NextHop.si_family = AF_UNSPEC;
+	CHECK(GetIpForwardEntry2(&again) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 GetIpForwardEntry2 without the next hop");
+	again = route;
+	again.InterfaceIndex = 0;
+	again.InterfaceLuid.Value = 0;
+	CHECK(GetIpForwardEntry2(&again) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 GetIpForwardEntry2 without LUID and index");
+	RtlZeroMemory(&source, sizeof(source));
+	source.si_family = AF_INET6;
+	source.Ipv6.sin6_addr.u.Byte[0] = 0xfd;
+	CHECK(GetBestRoute2(NULL, 0, &source, &route.DestinationPrefix.Prefix, 0, &again,
+			    &source) == STATUS_INVALID_PARAMETER,
+	      "DEF-77 a source of another family");
+}
+
+/* One RNIC with an IPv4 address. */
+static void test_alone(void)
+{
+	MIB_IPPATH_TABLE *paths = (MIB_IPPATH_TABLE *)1;
+	MIB_IPFORWARD_TABLE2 *routes;
+	CHECK(GetIpPathTable(AF_INET, &paths) == STATUS_NOT_FOUND && paths == (MIB_IPPATH_TABLE *)1,
+	      "DEF-77 no path to anywhere: no table");
+	CHECK(GetIpForwardTable2(AF_INET6, &routes) == STATUS_SUCCESS && routes->NumEntries == 1 &&
+		      routes->Table[0].InterfaceIndex == 1 && routes->Table[0].Loopback,
+	      "DEF-77 an address that is its own network is one route");
 	FreeMibTable(routes);
 }
 
@@ -235,6 +311,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		test_interfaces();
 		test_addresses();
 		test_routes();
+		test_entries();
 		break;
 	case 1:
 		GetUnicastIpAddressTable(AF_INET, &table);
@@ -252,6 +329,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		break;
 	case 4:
 		test_options();
+		break;
+	case 5:
+		test_alone();
 		break;
 	}
 	return check_result();
