@@ -40,8 +40,7 @@ static bool fail(const char *text)
 			nth = nth * 10 + (uint32_t)(*at - '0');
 		}
 	}
-	return nth &&
-	       ndk_policy_fail(rtl_equal(name, "WskOpenNdkAdapter") ? "OpenAdapter" : name, nth);
+	return nth && ndk_policy_fail(name, nth);
 }
 
 bool machine_network(const struct ketch_options *options)

@@ -184,8 +184,17 @@ static NTSTATUS apply(struct ndk_change *change)
 							: apply_invalidation(change->object, 0);
 }
 
+void ndk_change_fail(struct ndk_change *change)
+{
+	change->fails = true;
+}
+
 NTSTATUS ndk_change_apply(struct ndk_change *change)
 {
+	if (change->fails) {
+		ndk_change_drop(change);
+		return STATUS_ACCESS_VIOLATION;
+	}
 	NTSTATUS status = apply(change);
 	ndk_change_free(change);
 	return status;

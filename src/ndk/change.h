@@ -19,6 +19,7 @@ struct ndk_change {
 	struct ndk_memory memory;
 	struct ndk_run run;
 	struct ndk_backing backing; /* FAST_REGISTER: owns its pages until it is applied */
+	bool fails;
 };
 
 /* What is left of it. */

@@ -133,22 +133,14 @@ struct ndk_connector *ndk_qp_connector(struct ndk_qp *qp)
 
 /* ---- Queries ---- */
 
-static NTSTATUS get_address(NDK_CONNECTOR *pNdkConnector, enum ndk_connector_call call,
-			    const char *name, SOCKADDR *pAddress, ULONG *pAddressLength,
-			    uint64_t caller)
+static NTSTATUS get_address(struct ndk_connector *connector, enum ndk_connector_call call,
+			    SOCKADDR *pAddress, ULONG *pAddressLength)
 {
-	struct ndk_connector *connector = (struct ndk_connector *)pNdkConnector;
-	struct ndk_address address;
-	if (!ndk_object_enter(connector, NdkObjectTypeConnector, name, caller))
-		return STATUS_INVALID_DEVICE_STATE;
 	KIRQL old = ke_lock_raise(&connector->lock);
 	NTSTATUS status = ndk_connector_check(connector, call);
-	address = call == NDK_CALL_LOCAL ? connector->local : connector->remote;
+	struct ndk_address address = call == NDK_CALL_LOCAL ? connector->local : connector->remote;
 	ke_lock_lower(&connector->lock, old);
-	if (NT_SUCCESS(status))
-		status = ndk_address_store(&address, pAddress, pAddressLength);
-	ndk_object_leave(connector);
-	return status;
+	return NT_SUCCESS(status) ? ndk_address_store(&address, pAddress, pAddressLength) : status;
 }
 
 /*
@@ -159,16 +151,29 @@ static NTSTATUS get_address(NDK_CONNECTOR *pNdkConnector, enum ndk_connector_cal
 static NTSTATUS NTAPI get_local_address(NDK_CONNECTOR *pNdkConnector, SOCKADDR *pAddress,
 					ULONG *pAddressLength)
 {
-	return get_address(pNdkConnector, NDK_CALL_LOCAL, "NdkGetLocalAddress", pAddress,
-			   pAddressLength, NDK_CALLER());
+	struct ndk_connector *connector = (struct ndk_connector *)pNdkConnector;
+	NTSTATUS status;
+	if (!ndk_object_enter(connector, NdkObjectTypeConnector, "NdkGetLocalAddress",
+			      NDK_CALLER()))
+		return STATUS_INVALID_DEVICE_STATE;
+	if (!ndk_must_fail(NDK_FUNCTION_GetLocalAddress, &status))
+		status = get_address(connector, NDK_CALL_LOCAL, pAddress, pAddressLength);
+	ndk_object_leave(connector);
+	return status;
 }
 
 /* The other end's. Source: NDK-70. */
 static NTSTATUS NTAPI get_peer_address(NDK_CONNECTOR *pNdkConnector, SOCKADDR *pAddress,
 				       ULONG *pAddressLength)
 {
-	return get_address(pNdkConnector, NDK_CALL_PEER, "NdkGetPeerAddress", pAddress,
-			   pAddressLength, NDK_CALLER());
+	struct ndk_connector *connector = (struct ndk_connector *)pNdkConnector;
+	NTSTATUS status;
+	if (!ndk_object_enter(connector, NdkObjectTypeConnector, "NdkGetPeerAddress", NDK_CALLER()))
+		return STATUS_INVALID_DEVICE_STATE;
+	if (!ndk_must_fail(NDK_FUNCTION_GetPeerAddress, &status))
+		status = get_address(connector, NDK_CALL_PEER, pAddress, pAddressLength);
+	ndk_object_leave(connector);
+	return status;
 }
 
 struct connection_data {

@@ -27,7 +27,9 @@ static NTSTATUS NTAPI get_local_address(NDK_SHARED_ENDPOINT *pNdkSharedEndpoint,
 	if (!ndk_object_enter(endpoint, NdkObjectTypeSharedEndpoint, "NdkGetLocalAddress",
 			      NDK_CALLER()))
 		return STATUS_INVALID_DEVICE_STATE;
-	NTSTATUS status = ndk_address_store(&endpoint->local, pAddress, pAddressLength);
+	NTSTATUS status;
+	if (!ndk_must_fail(NDK_FUNCTION_GetLocalAddress, &status))
+		status = ndk_address_store(&endpoint->local, pAddress, pAddressLength);
 	ndk_object_leave(endpoint);
 	return status;
 }

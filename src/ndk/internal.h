@@ -364,6 +364,8 @@ NTSTATUS ndk_change_invalidate(NDK_OBJECT_HEADER *object, struct ndk_pd *pd, uin
 NTSTATUS ndk_change_apply(struct ndk_change *change);
 /* The request was flushed or failed. */
 void ndk_change_drop(struct ndk_change *change);
+/* When its turn comes it fails, and nothing changes (--ndk-fail). */
+void ndk_change_fail(struct ndk_change *change);
 /* For a provider with its own device: the memory that becomes accessible (0: an invalidation), and
  * the object. */
 const struct ndk_memory *ndk_change_memory(const struct ndk_change *change);

@@ -114,11 +114,13 @@ static NTSTATUS NTAPI get_local_address(NDK_LISTENER *pNdkListener, SOCKADDR *pA
 					ULONG *pAddressLength)
 {
 	struct ndk_listener *listener = (struct ndk_listener *)pNdkListener;
-	NTSTATUS status = STATUS_INVALID_DEVICE_STATE;
+	NTSTATUS status;
 	if (!ndk_object_enter(listener, NdkObjectTypeListener, "NdkGetLocalAddress", NDK_CALLER()))
-		return status;
-	if (listener->bound)
-		status = ndk_address_store(&listener->local, pAddress, pAddressLength);
+		return STATUS_INVALID_DEVICE_STATE;
+	if (!ndk_must_fail(NDK_FUNCTION_GetLocalAddress, &status))
+		status = listener->bound
+				 ? ndk_address_store(&listener->local, pAddress, pAddressLength)
+				 : STATUS_INVALID_DEVICE_STATE;
 	ndk_object_leave(listener);
 	return status;
 }

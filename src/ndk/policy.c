@@ -10,8 +10,9 @@
  * seed repeats a run only as far as the calls come in the same order.
  *
  * Implements DEF-3, DEF-4 and the command's --ndk-complete and --ndk-fail. Chosen: a failure on
- * demand comes asynchronously where the mode would make a success pend, else inline; every function
- * counts its calls from boot, all objects together.
+ * demand comes asynchronously where the mode would make a success pend, else inline; a work
+ * request, which never pends, then completes with STATUS_ACCESS_VIOLATION, as if its own memory
+ * were not accessible (post.c). Every function counts its calls from boot, all objects together.
  */
 #include "ndk/policy.h"
 #include <stdatomic.h>
@@ -20,7 +21,7 @@
 struct plan {
 	const char *name;
 	int32_t status;
-	uint32_t nth; /* the call that fails; 0: none */
+	uint32_t nth[NDK_FAILURES]; /* the calls that fail; 0: none */
 	_Atomic uint32_t calls;
 };
 
@@ -42,14 +43,25 @@ void ndk_policy_set(enum ndk_complete complete, uint64_t seed)
 
 bool ndk_policy_fail(const char *name, uint32_t nth)
 {
+	static const char *const others[][2] = {{"WskOpenNdkAdapter", "OpenAdapter"},
+						{"AcceptEx", "Accept"},
+						{"CompleteConnectEx", "CompleteConnect"}};
 	if (name[0] == 'N' && name[1] == 'd' && name[2] == 'k')
 		name += 3;
+	for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
+		if (rtl_equal_nocase(others[i][0], name))
+			name = others[i][1];
+	}
 	for (unsigned i = 0; i < NDK_FUNCTION_COUNT; i++) {
 		if (!rtl_equal_nocase(plans[i].name, name))
 			continue;
-		plans[i].nth = nth;
-		ndk_failures = true;
-		return true;
+		for (unsigned j = 0; j < NDK_FAILURES; j++) {
+			if (plans[i].nth[j])
+				continue;
+			plans[i].nth[j] = nth;
+			ndk_failures = true;
+			return true;
+		}
 	}
 	return false;
 }
@@ -58,10 +70,13 @@ bool ndk_must_fail_slow(enum ndk_function function, int32_t *status)
 {
 	struct plan *plan = &plans[function];
 	uint32_t call = atomic_fetch_add_explicit(&plan->calls, 1, memory_order_relaxed) + 1;
-	if (call != plan->nth)
-		return false;
-	*status = plan->status;
-	return true;
+	for (unsigned i = 0; i < NDK_FAILURES && plan->nth[i]; i++) {
+		if (call != plan->nth[i])
+			continue;
+		*status = plan->status;
+		return true;
+	}
+	return false;
 }
 
 /* splitmix64: each draw takes the next state, so draws of several processors never repeat one. */

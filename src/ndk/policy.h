@@ -55,6 +55,8 @@ enum ndk_complete {
 	F(Accept, 0xc0000241)                                                                      \
 	F(Reject, 0xc0000241)                                                                      \
 	F(GetConnectionData, 0xc000023a)                                                           \
+	F(GetLocalAddress, 0xc00000e5)                                                             \
+	F(GetPeerAddress, 0xc00000e5)                                                              \
 	F(Disconnect, 0xc00000b5)
 
 enum ndk_function {
@@ -67,7 +69,9 @@ enum ndk_function {
 /* ---- For who boots ---- */
 
 void ndk_policy_set(enum ndk_complete complete, uint64_t seed);
-/* The N-th call (from 1) of NAME (with or without "Ndk") fails. False: no such function. */
+/* The N-th call (from 1) of NAME (with or without "Ndk") fails. False: no such function, or more
+ * than NDK_FAILURES of it. */
+#define NDK_FAILURES 16u
 bool ndk_policy_fail(const char *name, uint32_t nth);
 
 /* How long a handshake of the loopback provider may take. */

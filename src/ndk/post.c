@@ -54,6 +54,7 @@ struct post {
 	const char *name;
 	uint64_t caller;
 	bool serial;
+	bool fails; /* on demand, by its completion */
 };
 
 /* STATUS_SUCCESS: go on, and call `leave` at the end. */
@@ -68,6 +69,9 @@ static NTSTATUS enter(struct post *post, enum ndk_function function)
 	if (post->user == &qp->initiator_user)
 		qp->deferred = false; /* an inline failure ends a chain, too (NDK-107) */
 	if (!ndk_must_fail(function, &status))
+		return STATUS_SUCCESS;
+	post->fails = post->user == &qp->initiator_user && ndk_policy_how(false) != NDK_INLINE;
+	if (post->fails)
 		return STATUS_SUCCESS;
 	ndk_serial_leave(post->user, post->serial);
 	ndk_object_leave(qp);
@@ -136,8 +140,15 @@ static NTSTATUS check_data(const struct ndk_qp *qp, struct ndk_work *work, const
 
 static NTSTATUS post_data(struct post *post, struct ndk_work *work, const NDK_SGE *sge, ULONG count)
 {
+	static const struct ndk_sge nowhere = {.length = 1}; /* the token 0 is nobody's */
 	work->qp = post->qp;
 	NTSTATUS status = check_data(post->qp, work, sge, count);
+	if (post->fails) {
+		work->sge = &nowhere;
+		work->sge_count = 1;
+		work->length = 1;
+		work->flags &= (uint16_t)~NDK_WORK_INLINE;
+	}
 	return NT_SUCCESS(status) ? hand_over(post, work) : leave(post, status);
 }
 
@@ -150,7 +161,7 @@ static NTSTATUS post_data(struct post *post, struct ndk_work *work, const NDK_SG
 static NTSTATUS NTAPI post_send(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_SGE *pSgl,
 				ULONG nSge, ULONG Flags)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkSend", NDK_CALLER(), false};
+	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkSend", NDK_CALLER(), false, false};
 	struct ndk_work work = {
 		.operation = NDK_SEND, .context = RequestContext, .flags = (uint16_t)Flags};
 	NTSTATUS status = enter_initiator(&post, NDK_FUNCTION_Send, Flags, SEND_FLAGS);
@@ -163,8 +174,8 @@ static NTSTATUS NTAPI post_send_and_invalidate(NDK_QP *pNdkQp, PVOID RequestCont
 					       CONST NDK_SGE *pSgl, ULONG nSge, ULONG Flags,
 					       UINT32 RemoteMemoryRegionToken)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkSendAndInvalidate", NDK_CALLER(),
-			    false};
+	struct post post = {
+		(struct ndk_qp *)pNdkQp, NULL, "NdkSendAndInvalidate", NDK_CALLER(), false, false};
 	struct ndk_work work = {.operation = NDK_SEND,
 				.context = RequestContext,
 				.flags = (uint16_t)Flags,
@@ -182,7 +193,7 @@ static NTSTATUS NTAPI post_send_and_invalidate(NDK_QP *pNdkQp, PVOID RequestCont
 static NTSTATUS NTAPI post_read(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_SGE *pSgl,
 				ULONG nSge, UINT64 RemoteAddress, UINT32 RemoteToken, ULONG Flags)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkRead", NDK_CALLER(), false};
+	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkRead", NDK_CALLER(), false, false};
 	struct ndk_work work = {.operation = NDK_READ,
 				.context = RequestContext,
 				.flags = (uint16_t)Flags,
@@ -202,7 +213,7 @@ static NTSTATUS NTAPI post_read(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_
 static NTSTATUS NTAPI post_write(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_SGE *pSgl,
 				 ULONG nSge, UINT64 RemoteAddress, UINT32 RemoteToken, ULONG Flags)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkWrite", NDK_CALLER(), false};
+	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkWrite", NDK_CALLER(), false, false};
 	struct ndk_work work = {.operation = NDK_WRITE,
 				.context = RequestContext,
 				.flags = (uint16_t)Flags,
@@ -222,6 +233,8 @@ static NTSTATUS post_change(struct post *post, PVOID context, enum ndk_operation
 				.context = context,
 				.flags = (uint16_t)flags,
 				.change = change};
+	if (post->fails && NT_SUCCESS(status))
+		ndk_change_fail(change);
 	return NT_SUCCESS(status) ? hand_over(post, &work) : leave(post, status);
 }
 
@@ -234,7 +247,7 @@ static NTSTATUS post_change(struct post *post, PVOID context, enum ndk_operation
 static NTSTATUS NTAPI post_bind(NDK_QP *pNdkQp, PVOID RequestContext, NDK_MR *pMr, NDK_MW *pMw,
 				PVOID VirtualAddress, SIZE_T Length, ULONG Flags)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkBind", NDK_CALLER(), false};
+	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkBind", NDK_CALLER(), false, false};
 	struct ndk_change *change = NULL;
 	NTSTATUS status = enter_initiator(&post, NDK_FUNCTION_Bind, Flags, BIND_FLAGS);
 	if (status != STATUS_SUCCESS)
@@ -255,7 +268,8 @@ static NTSTATUS NTAPI post_fast_register(NDK_QP *pNdkQp, PVOID RequestContext, N
 					 CONST NDK_LOGICAL_ADDRESS *AdapterPageArray, ULONG FBO,
 					 SIZE_T Length, PVOID BaseVirtualAddress, ULONG Flags)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkFastRegister", NDK_CALLER(), false};
+	struct post post = {
+		(struct ndk_qp *)pNdkQp, NULL, "NdkFastRegister", NDK_CALLER(), false, false};
 	struct ndk_change *change = NULL;
 	NTSTATUS status =
 		enter_initiator(&post, NDK_FUNCTION_FastRegister, Flags, FAST_REGISTER_FLAGS);
@@ -272,7 +286,8 @@ static NTSTATUS NTAPI post_fast_register(NDK_QP *pNdkQp, PVOID RequestContext, N
 static NTSTATUS NTAPI post_invalidate(NDK_QP *pNdkQp, PVOID RequestContext,
 				      NDK_OBJECT_HEADER *pNdkMrOrMw, ULONG Flags)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkInvalidate", NDK_CALLER(), false};
+	struct post post = {
+		(struct ndk_qp *)pNdkQp, NULL, "NdkInvalidate", NDK_CALLER(), false, false};
 	struct ndk_change *change = NULL;
 	NTSTATUS status = enter_initiator(&post, NDK_FUNCTION_Invalidate, Flags, COMMON_FLAGS);
 	if (status != STATUS_SUCCESS)
@@ -311,7 +326,8 @@ static NTSTATUS queue_receive(struct ndk_qp *qp, PVOID context, const NDK_SGE *s
 static NTSTATUS NTAPI post_receive(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_SGE *pSgl,
 				   ULONG nSge)
 {
-	struct post post = {(struct ndk_qp *)pNdkQp, NULL, "NdkReceive", NDK_CALLER(), false};
+	struct post post = {
+		(struct ndk_qp *)pNdkQp, NULL, "NdkReceive", NDK_CALLER(), false, false};
 	post.user = &post.qp->receive_user;
 	NTSTATUS status = enter(&post, NDK_FUNCTION_Receive);
 	if (status != STATUS_SUCCESS)
