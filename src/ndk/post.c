@@ -67,7 +67,7 @@ static NTSTATUS enter(struct post *post, enum ndk_function function)
 	if (vf_on())
 		post->serial = ndk_serial_enter(post->user, post->name, qp, post->caller);
 	if (post->user == &qp->initiator_user)
-		qp->deferred = false; /* an inline failure ends a chain, too (NDK-107) */
+		qp->deferred = 0; /* an inline failure ends a chain, too (NDK-107) */
 	if (!ndk_must_fail(function, &status))
 		return STATUS_SUCCESS;
 	post->fails = post->user == &qp->initiator_user && ndk_policy_how(false) != NDK_INLINE;
@@ -107,7 +107,7 @@ static NTSTATUS hand_over(struct post *post, struct ndk_work *work)
 	struct ndk_change *change = work->change;
 	NTSTATUS status = qp->data->post(qp, work);
 	if (NT_SUCCESS(status))
-		qp->deferred = work->flags & NDK_WORK_DEFER;
+		qp->deferred = work->flags & NDK_WORK_DEFER ? post->caller : 0;
 	else if (change)
 		ndk_change_drop(change);
 	return leave(post, status);

@@ -67,7 +67,7 @@ static void begin_close(struct ndk_object *object)
 {
 	struct ndk_qp *qp = (struct ndk_qp *)object;
 	if (qp->deferred && vf_on()) /* the consumer never ended a chain (NDK-107, VER-61) */
-		vf_report(VF_NdkDeferOpen, "NdkCloseQp", object->caller, (uint64_t)qp,
+		vf_report(VF_NdkDeferOpen, "NdkCloseQp", qp->deferred, (uint64_t)qp,
 			  "the last request posted to the QP %p has NDK_OP_FLAG_DEFER", qp);
 	ndk_qp_kill(qp);
 }

@@ -109,7 +109,7 @@ struct ndk_qp {
 	size_t inline_offset;
 	struct ndk_qp_link links[2];                   /* in the CQs' lists: receive, initiator */
 	_Atomic uint64_t initiator_user, receive_user; /* VER-56 */
-	bool deferred; /* the last initiator request had DEFER (VER-61) */
+	uint64_t deferred; /* who posted the last initiator request, if it had DEFER (VER-61) */
 };
 
 NDK_FN_FLUSH ndk_qp_flush;

@@ -231,6 +231,14 @@ static void broken(struct io *io)
 		      "NDK-138 a length without a buffer");
 		break;
 	}
+	case 12: {
+		ULONG size = 0;
+		NDK_CONNECTOR *c = io->x.e.connector;
+		CHECK(c->Dispatch->NdkGetConnectionData(c, NULL, NULL, NULL, &size) ==
+			      STATUS_SUCCESS,
+		      "DEF-2 the data of a connection that is there");
+		break;
+	}
 	case 7:
 		io->x.e.cq->Dispatch->NdkArmCq(io->x.e.cq, 3);
 		CHECK(TRUE, "NDK-21 a type that is none");
