@@ -69,16 +69,18 @@ t_rping_server() {
 bw() { # VERB [SERVER]
 	timeout 60 "ib_$1_bw" -R -F -d rxe0 -s 1024 -n 50 --mmap=/tmp/peer.map $2
 }
-bw_client() {
+bw_client() { # VERB DRIVER; `status` is how perftest ended
 	head -c 8192 /dev/zero >peer.map
-	serve --files=/tmp "/tests/$1_server.sys"
+	serve --files=/tmp "/tests/$2.sys"
 	bw "$1" "$me" >report 2>&1
 	status=$?
 	wait $!
 	server=$?
 	cat server report
-	[ $status = 0 ] && [ $server = 0 ] && grep -q '^ 1024  *50 ' report
+	[ $server = 0 ]
 }
+bw_moves() { bw_client "$1" "$1_server" && [ $status = 0 ] && grep -q '^ 1024  *50 ' report; }
+bw_fails() { bw_client "$1" "$1_revoked" && [ $status = 1 ] && grep -q 'Failed status 10' report; } # IBV_WC_REM_ACCESS_ERR
 bw_server() {
 	head -c 8192 /dev/zero >peer.map
 	bw "$1" >report 2>&1 &
@@ -89,12 +91,14 @@ bw_server() {
 	cat report
 	[ $status = 0 ] && [ $server = 0 ] && grep -q '^ 1024  *50 ' report
 }
-t_ib_write_bw_client() { bw_client write; }
+t_ib_write_bw_client() { bw_moves write; }
 t_ib_write_bw_server() { bw_server write; }
-t_ib_read_bw_client() { bw_client read; }
+t_ib_read_bw_client() { bw_moves read; }
 t_ib_read_bw_server() { bw_server read; }
-t_ib_send_bw_client() { bw_client send; }
+t_ib_send_bw_client() { bw_moves send; }
 t_ib_send_bw_server() { bw_server send; }
+t_ib_write_bw_revoked() { bw_fails write; }
+t_ib_read_bw_revoked() { bw_fails read; }
 
 # ---- Two guests: the server is in 10.9.0.2, the client in 10.9.0.1 ----
 

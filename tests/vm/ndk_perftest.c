@@ -2,7 +2,8 @@
 /*
  * ndk_perftest.c: the other end of perftest's bandwidth tests (NDK with any other verbs program).
  * CASE 0, 1: of `ib_write_bw`, 2, 3: `ib_read_bw`, 4, 5: `ib_send_bw`. Even: the server, on its
- * port 18515; odd: the client, of a server on the same address. Perftest needs
+ * port 18515; odd: the client, of a server on the same address. With REVOKED, of the servers of
+ * writes and reads, the data's region is deregistered before the client begins. Perftest needs
  *
  *     -R -s SIZE -n COUNT --mmap=FILE
  *
@@ -21,6 +22,9 @@
 
 #ifndef CASE
 #define CASE 0
+#endif
+#ifndef REVOKED
+#define REVOKED 0
 #endif
 #define PORT  18515
 #define SIZE  1024
@@ -45,15 +49,14 @@ static struct end control, data;
 static struct door door;
 static struct memory messages; /* [0, MESSAGE) is sent, [MESSAGE, 2 * MESSAGE) received */
 static struct memory region;   /* one page that nobody may touch, one for the data */
-static struct place peer;
+static struct place ours, peer;
 
 /* ---- The exchange ---- */
 
-static void post_receive(void)
+static BOOLEAN post_receive(void)
 {
 	NDK_SGE sge = memory_sge(&messages, MESSAGE, MESSAGE);
-	CHECK(NT_SUCCESS(control.qp->Dispatch->NdkReceive(control.qp, NULL, &sge, 1)),
-	      "NDK-63 receive");
+	return NT_SUCCESS(control.qp->Dispatch->NdkReceive(control.qp, NULL, &sge, 1));
 }
 
 static BOOLEAN say(const void *message, ULONG size)
@@ -69,24 +72,22 @@ static BOOLEAN hear(void *message, ULONG size)
 	if (!end_wait(&control, NdkOperationTypeReceive))
 		return FALSE;
 	RtlCopyMemory(message, messages.data + MESSAGE, size);
-	post_receive();
 	if (control.bytes != size)
 		DbgPrint("FAIL a message of %u bytes instead of %u\n", control.bytes, size);
-	return control.bytes == size;
+	return control.bytes == size && post_receive();
 }
 
-static BOOLEAN exchange(const void *ours, void *theirs, ULONG size)
+static BOOLEAN exchange(const void *said, void *heard, ULONG size)
 {
-	return SERVER ? hear(theirs, size) && say(ours, size)
-		      : say(ours, size) && hear(theirs, size);
+	return SERVER ? hear(heard, size) && say(said, size) : say(said, size) && hear(heard, size);
 }
 
 /* What is the same on both sides: the server says what it heard. */
-static BOOLEAN agree(const void *ours, ULONG size)
+static BOOLEAN agree(const void *said, ULONG size)
 {
-	UCHAR theirs[MESSAGE];
-	return exchange(SERVER ? theirs : ours, theirs, size) &&
-	       (SERVER || RtlCompareMemory(ours, theirs, size) == size);
+	UCHAR heard[MESSAGE];
+	return exchange(SERVER ? heard : said, heard, size) &&
+	       (SERVER || RtlCompareMemory(said, heard, size) == size);
 }
 
 static const UCHAR nothing[MESSAGE];
@@ -100,31 +101,27 @@ static BOOLEAN greet(void)
 /* Where the data is, `times` times. */
 static BOOLEAN tell(ULONG times)
 {
-	UINT32 token = TEST == SEND ? 0 : region.mr->Dispatch->NdkGetRemoteTokenFromMr(region.mr);
-	struct place ours = {.reads = RtlUlongByteSwap(1),
-			     .token = RtlUlongByteSwap(token),
-			     .address = RtlUlonglongByteSwap((UINT64)region.data + PAGE)};
-	while (times--)
-		if (!exchange(&ours, &peer, MESSAGE))
-			return FALSE;
-	return TRUE;
+	BOOLEAN good = TRUE;
+	while (good && times--)
+		good = exchange(&ours, &peer, MESSAGE);
+	return good;
 }
 
 /* Size, count, MB/s at best and on average, millions of messages a second: 64 bits each. */
 static BOOLEAN report(LONGLONG ticks, LONGLONG frequency)
 {
 	double rate = ticks ? (double)COUNT * (double)frequency / (double)ticks : 0;
-	double numbers[] = {rate * SIZE / 1048576, rate * SIZE / 1048576, rate / 1000000};
-	UINT64 ours[5] = {SIZE, COUNT}, theirs[5];
-	RtlCopyMemory(&ours[2], numbers, sizeof(numbers));
+	double speed[] = {rate * SIZE / 1048576, rate * SIZE / 1048576, rate / 1000000};
+	UINT64 numbers[5] = {SIZE, COUNT}, theirs[5];
+	RtlCopyMemory(&numbers[2], speed, sizeof(speed));
 	for (ULONG i = 0; i < 5; i++) {
-		ours[i] = RtlUlonglongByteSwap(ours[i]);
-		if (!exchange(&ours[i], &theirs[i], sizeof(UINT64)))
+		numbers[i] = RtlUlonglongByteSwap(numbers[i]);
+		if (!exchange(&numbers[i], &theirs[i], sizeof(UINT64)))
 			return FALSE;
 		theirs[i] = RtlUlonglongByteSwap(theirs[i]);
 	}
-	/* A server has nothing to say. */
-	CHECK(!SERVER || (theirs[0] == SIZE && theirs[1] == COUNT), "DESIGN-6 perftest's result");
+	if (SERVER) /* which has nothing to say */
+		CHECK(theirs[0] == SIZE && theirs[1] == COUNT, "DESIGN-6 perftest's result");
 	return TRUE;
 }
 
@@ -214,6 +211,20 @@ static BOOLEAN move(void)
 	       (report(end.QuadPart - start.QuadPart, frequency.QuadPart) && tell(1));
 }
 
+/* The client knows the region, and is too late. */
+static BOOLEAN revoke(void)
+{
+	LARGE_INTEGER limit = check_ms(30000);
+	NTSTATUS status = WAIT(region.mr->Dispatch->NdkDeregisterMr, region.mr);
+	CHECK(status == STATUS_SUCCESS, "DESIGN-7 deregistration");
+	if (!tell(1))
+		return FALSE;
+	status = KeWaitForSingleObject(&data.gone, Executive, KernelMode, FALSE, &limit);
+	CHECK(untouched(0, 2 * PAGE) == 2 * PAGE, "DESIGN-7 not one byte moves");
+	CLOSE(region.mr->Dispatch->NdkCloseMr, region.mr);
+	return status == STATUS_SUCCESS;
+}
+
 /* ---- The connections ---- */
 
 /* The server may not listen yet: it begins after it has said so. */
@@ -247,6 +258,11 @@ static BOOLEAN make(struct consumer *consumer)
 		return FALSE;
 	for (ULONG i = 0; i < 2 * PAGE; i++)
 		region.data[i] = (UCHAR)('A' + i % 26);
+	ours.reads = RtlUlongByteSwap(1);
+	ours.address = RtlUlonglongByteSwap((UINT64)region.data + PAGE);
+	if (TEST != SEND)
+		ours.token =
+			RtlUlongByteSwap(region.mr->Dispatch->NdkGetRemoteTokenFromMr(region.mr));
 	return !SERVER || door_open(&door, consumer, PORT);
 }
 
@@ -257,11 +273,11 @@ static void talk(struct consumer *consumer)
 	CHECK(good, "NDK-4 objects");
 	if (!good)
 		return;
-	post_receive();
 	DbgPrint("ndk_perftest: %s\n", SERVER ? "listening" : "connecting");
-	good = NT_SUCCESS(meet(consumer, &control)) && greet() &&
+	good = post_receive() && NT_SUCCESS(meet(consumer, &control)) && greet() &&
 	       NT_SUCCESS(meet(consumer, &data)) && agree(nothing, MESSAGE) &&
-	       (TEST != SEND || !SERVER || post_all()) && tell(TEST == SEND ? 4 : 3) && move();
+	       (TEST != SEND || !SERVER || post_all()) &&
+	       (REVOKED ? tell(2) && revoke() : tell(TEST == SEND ? 4 : 3) && move());
 	CHECK(good, "DESIGN-6 perftest's exchange");
 	if (SERVER && good)
 		CHECK(KeWaitForSingleObject(&data.gone, Executive, KernelMode, FALSE, &limit) ==

@@ -12,7 +12,7 @@ fail() { echo "FAIL $*"; echo '0 passed, 1 failed'; exit 1; }
 exec 9>$vm/lock
 flock -w 900 9 || fail 'guest: another one is running (build/vm/lock)'
 
-tests=(device rping baseline ketch no_device speed rping_client rping_server ib_{write,read,send}_bw_{client,server} dereg pingpong)
+tests=(device rping baseline ketch no_device speed rping_client rping_server ib_{write,read,send}_bw_{client,server} ib_{write,read}_bw_revoked dereg pingpong)
 patterns=("$@")
 files=(build/ketch=/tests/ketch tests/vm/guest.sh=/tests/run)
 : >$vm/list
@@ -66,6 +66,8 @@ number=0
 for name in {write,read,send}_{server,client}; do
 	driver "$name.sys" tests/vm/ndk_perftest.c -DCASE=$((number++))
 done
+driver write_revoked.sys tests/vm/ndk_perftest.c -DCASE=0 -DREVOKED=1
+driver read_revoked.sys tests/vm/ndk_perftest.c -DCASE=2 -DREVOKED=1
 driver ndk_dereg.sys examples/ndk_dereg.c
 driver ndk_pingpong.sys examples/ndk_pingpong.c
 for name in "${tests[@]}"; do
