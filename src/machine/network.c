@@ -24,23 +24,19 @@ static bool refuse(const char *option, const char *value, const char *why)
 static bool fail(const char *text)
 {
 	char name[64];
-	uint32_t nth = 1;
-	size_t length = 0;
-	while (text[length] && text[length] != ':')
-		length++;
+	uint64_t nth = 1;
+	const char *end = text + rtl_length(text), *colon = text;
+	while (colon < end && *colon != ':')
+		colon++;
+	size_t length = (size_t)(colon - text);
 	if (length >= sizeof name)
 		return false;
 	memcpy(name, text, length);
 	name[length] = 0;
-	if (text[length]) {
-		nth = 0;
-		for (const char *at = text + length + 1; *at; at++) {
-			if (*at < '0' || *at > '9' || nth > 100000000)
-				return false;
-			nth = nth * 10 + (uint32_t)(*at - '0');
-		}
-	}
-	return nth && ndk_policy_fail(name, nth);
+	if (colon < end &&
+	    (++colon, !rtl_number_read(&colon, end, 10, 9, 999999999, &nth) || colon != end))
+		return false;
+	return nth && ndk_policy_fail(name, (uint32_t)nth);
 }
 
 bool machine_network(const struct ketch_options *options)
@@ -56,10 +52,11 @@ bool machine_network(const struct ketch_options *options)
 		if (wrong)
 			return refuse("adapter", options->adapters[i], wrong);
 	}
-	const char *device = "", *why = ndis_initialize(&device);
+	const char *device = NULL, *why = ndis_initialize(&device);
 	if (why) {
-		char text[80];
-		rtl_print(text, sizeof text, "verbs%s%s", *device ? ":" : "", device);
+		char text[80] = "loopback";
+		if (device)
+			rtl_print(text, sizeof text, "verbs%s%s", *device ? ":" : "", device);
 		return refuse("adapter", text, why);
 	}
 	ndk_policy_set(complete[options->ndk_complete], options->ndk_seed);

@@ -66,15 +66,6 @@ NTSTATUS NETIOAPI_API_ ConvertInterfaceLuidToAlias(const NET_LUID *InterfaceLuid
 	return copy_name(InterfaceAlias, Length, interface->alias);
 }
 
-static bool same_name(const WCHAR *a, const WCHAR *b)
-{
-	while (*a && rtl_upcase(*a) == rtl_upcase(*b)) {
-		a++;
-		b++;
-	}
-	return rtl_upcase(*a) == rtl_upcase(*b);
-}
-
 NTSTATUS NETIOAPI_API_ ConvertInterfaceAliasToLuid(const WCHAR *InterfaceAlias,
 						   PNET_LUID InterfaceLuid)
 {
@@ -82,7 +73,7 @@ NTSTATUS NETIOAPI_API_ ConvertInterfaceAliasToLuid(const WCHAR *InterfaceAlias,
 		return STATUS_INVALID_PARAMETER;
 	for (uint32_t i = 0; i < ndis_interface_count(); i++) {
 		const struct ndis_interface *interface = ndis_interface_at(i);
-		if (!same_name(interface->alias, InterfaceAlias))
+		if (!ndis_alias_equal(interface->alias, InterfaceAlias))
 			continue;
 		*InterfaceLuid = interface->luid;
 		return STATUS_SUCCESS;

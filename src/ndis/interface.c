@@ -14,7 +14,7 @@
 #include "port/port.h"
 #include "rtl/rtl.h"
 
-static struct ndis_interface interfaces[NDIS_INTERFACES];
+static struct ndis_interface interfaces[NDIS_RNICS + 1];
 static uint32_t interface_count;
 
 uint32_t ndis_interface_count(void)
@@ -61,10 +61,10 @@ static void name(WCHAR *to, const char *prefix, uint32_t number)
 struct ndis_interface *ndis_interface_make(NET_IFINDEX index, enum ndis_kind kind)
 {
 	static const GUID guid = {0x4b657463, 0x6800, 0x4e49, {0x80, 'C', 0, 0, 0, 0, 0, 0}};
-	if (interface_count == NDIS_INTERFACES)
+	bool software = kind == NDIS_SOFTWARE_LOOPBACK;
+	if (interface_count == NDIS_RNICS + software)
 		return NULL;
 	struct ndis_interface *new = &interfaces[interface_count++];
-	bool software = kind == NDIS_SOFTWARE_LOOPBACK;
 	new->kind = kind;
 	new->index = index;
 	new->luid.Info.IfType = software ? IF_TYPE_SOFTWARE_LOOPBACK : IF_TYPE_ETHERNET_CSMACD;
@@ -81,6 +81,12 @@ struct ndis_interface *ndis_interface_make(NET_IFINDEX index, enum ndis_kind kin
 	return new;
 }
 
+static bool is_link_local(const SOCKADDR_INET *address)
+{
+	const uint8_t *bytes = address->Ipv6.sin6_addr.u.Byte;
+	return address->si_family == AF_INET6 && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
 bool ndis_interface_add_address(struct ndis_interface *interface, const SOCKADDR_INET *address,
 				uint8_t prefix)
 {
@@ -89,14 +95,14 @@ bool ndis_interface_add_address(struct ndis_interface *interface, const SOCKADDR
 	struct ndis_address *new = &interface->addresses[interface->address_count++];
 	new->address = *address;
 	new->prefix = prefix;
+	if (is_link_local(address))
+		new->address.Ipv6.sin6_scope_id = interface->index;
 	return true;
 }
 
 static void make_software_loopback(void)
 {
 	struct ndis_interface *loopback = ndis_interface_make(1, NDIS_SOFTWARE_LOOPBACK);
-	if (!loopback)
-		return; /* sixteen RNICs: the machine has no room for it */
 	SOCKADDR_INET address;
 	memset(&address, 0, sizeof(address));
 	address.Ipv4.sin_family = AF_INET;
@@ -170,17 +176,43 @@ static const char *add_rnic(struct ndis_interface *interface)
 	return NULL;
 }
 
+bool ndis_alias_equal(const WCHAR *a, const WCHAR *b)
+{
+	while (*a && rtl_upcase(*a) == rtl_upcase(*b)) {
+		a++;
+		b++;
+	}
+	return rtl_upcase(*a) == rtl_upcase(*b);
+}
+
+/* What was chosen may be another interface's default. */
+static const char *check_names(void)
+{
+	for (uint32_t i = 0; i < interface_count; i++) {
+		for (uint32_t j = 0; j < i; j++) {
+			if (interfaces[i].luid.Value == interfaces[j].luid.Value)
+				return "each interface has its own LUID";
+			if (ndis_alias_equal(interfaces[i].alias, interfaces[j].alias))
+				return "each interface has its own alias";
+		}
+	}
+	return NULL;
+}
+
 const char *ndis_initialize(const char **device)
 {
 	const char *why = NULL;
 	if (interface_count == 0)
 		why = ndis_adapter_describe("loopback");
 	for (uint32_t i = 0; i < interface_count && !why; i++) {
-		*device = interfaces[i].device;
+		*device = interfaces[i].kind == NDIS_RNIC_VERBS ? interfaces[i].device : NULL;
 		why = add_rnic(&interfaces[i]);
 	}
+	if (why)
+		return why;
+	*device = NULL;
 	make_software_loopback();
-	return why;
+	return check_names();
 }
 
 static const uint8_t *bytes_of(const SOCKADDR_INET *address)
@@ -193,6 +225,10 @@ bool ndis_address_in(const SOCKADDR_INET *address, const SOCKADDR_INET *network,
 {
 	if (address->si_family != network->si_family)
 		return false;
+	if (address->si_family == AF_INET6 && address->Ipv6.sin6_scope_id &&
+	    network->Ipv6.sin6_scope_id &&
+	    address->Ipv6.sin6_scope_id != network->Ipv6.sin6_scope_id)
+		return false;
 	const uint8_t *a = bytes_of(address), *b = bytes_of(network);
 	for (unsigned bit = 0; bit < prefix; bit++) {
 		if ((a[bit / 8] ^ b[bit / 8]) & (0x80 >> bit % 8))
@@ -203,5 +239,5 @@ bool ndis_address_in(const SOCKADDR_INET *address, const SOCKADDR_INET *network,
 
 bool ndis_address_equal(const SOCKADDR_INET *a, const SOCKADDR_INET *b)
 {
-	return ndis_address_in(a, b, a->si_family == AF_INET ? 32 : 128);
+	return ndis_address_in(a, b, (uint8_t)ndis_family_bits(a->si_family));
 }

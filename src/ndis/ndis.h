@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include "ndk/ndk.h"
 
-#define NDIS_INTERFACES    16u
-#define NDIS_ADDRESSES     8u /* of one interface */
+#define NDIS_RNICS         16u /* and the software loopback interface */
+#define NDIS_ADDRESSES     8u  /* of one interface */
 #define NDIS_ALIAS_LENGTH  64u
 #define NDIS_DEVICE_LENGTH 64u
 
@@ -23,7 +23,7 @@ enum ndis_kind {
 };
 
 struct ndis_address {
-	SOCKADDR_INET address; /* port 0 */
+	SOCKADDR_INET address; /* port 0; link-local: its zone is the interface's index */
 	uint8_t prefix;        /* bits of the network it is in */
 };
 
@@ -54,7 +54,7 @@ const char *ndis_adapter_describe(const char *text);
 /*
  * The default adapters when none was described: index 2 with 192.0.2.1 and fd00::1, index 3 with
  * 192.0.2.2 and fd00::2; and the software loopback interface. Adds the RNICs to NDK. 0, or why
- * not; *device is the device of the host that it is about.
+ * not; *device is the device of the host that it is about, or 0.
  */
 const char *ndis_initialize(const char **device);
 
@@ -64,7 +64,7 @@ const struct ndis_interface *ndis_interface_at(uint32_t number);
 const struct ndis_interface *ndis_interface_by_index(NET_IFINDEX index);
 const struct ndis_interface *ndis_interface_by_luid(NET_LUID luid);
 
-/* Of one family, and the same address; the port does not count. */
+/* Of one family, and the same address; neither the port nor a zone that is 0 counts. */
 bool ndis_address_equal(const SOCKADDR_INET *a, const SOCKADDR_INET *b);
 /* Both lie in the network of `prefix` bits. */
 bool ndis_address_in(const SOCKADDR_INET *address, const SOCKADDR_INET *network, uint8_t prefix);

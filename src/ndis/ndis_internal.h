@@ -10,6 +10,8 @@ struct ndis_interface *ndis_interface_make(NET_IFINDEX index, enum ndis_kind kin
 bool ndis_interface_add_address(struct ndis_interface *interface, const SOCKADDR_INET *address,
 				uint8_t prefix);
 
+/* Without case, as ConvertInterfaceAliasToLuid looks for them. */
+bool ndis_alias_equal(const WCHAR *a, const WCHAR *b);
 /* An address in text: a.b.c.d or IPv6; false: it is none. */
 bool ndis_address_parse(const char *text, size_t length, SOCKADDR_INET *address);
 /* By what the caller gave: the LUID when it is not 0, else the index (netioapi.h). */

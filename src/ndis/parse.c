@@ -45,6 +45,18 @@ static bool is_word(const char *at, const char *end, const char *word)
 	return starts(&at, end, word) && at == end;
 }
 
+/* And not the software loopback interface's. */
+static bool is_unicast(const SOCKADDR_INET *address)
+{
+	static const SOCKADDR_INET zero = {.Ipv6 = {.sin6_family = AF_INET6}};
+	if (address->si_family == AF_INET) {
+		uint8_t first = address->Ipv4.sin_addr.S_un.S_un_b.s_b1;
+		return first && first != 127 && first < 224;
+	}
+	const uint8_t *bytes = address->Ipv6.sin6_addr.u.Byte;
+	return bytes[0] != 0xff && !(ndis_address_in(address, &zero, 127));
+}
+
 static const char *take_address(struct ndis_interface *interface, const char *at, const char *end)
 {
 	const char *slash = at;
@@ -54,7 +66,9 @@ static const char *take_address(struct ndis_interface *interface, const char *at
 		slash++;
 	if (!ndis_address_parse(at, (size_t)(slash - at), &address))
 		return "an address is a.b.c.d or IPv6, with or without /PREFIX";
-	uint8_t bits = address.si_family == AF_INET ? 32 : 128;
+	if (!is_unicast(&address))
+		return "an address of an RNIC is a unicast address";
+	uint8_t bits = (uint8_t)ndis_family_bits(address.si_family);
 	prefix = address.si_family == AF_INET ? 24 : 64;
 	if (slash < end) {
 		slash++;
@@ -75,12 +89,10 @@ static const char *take_address(struct ndis_interface *interface, const char *at
 
 static const char *take_alias(struct ndis_interface *interface, const char *at, const char *end)
 {
-	if (at == end || end - at >= (int)NDIS_ALIAS_LENGTH)
+	size_t length = rtl_widen(interface->alias, NDIS_ALIAS_LENGTH - 1, at, (size_t)(end - at));
+	if (!length || length >= NDIS_ALIAS_LENGTH)
 		return "an alias has 1 to 63 characters";
-	size_t i = 0;
-	for (; at < end; at++)
-		interface->alias[i++] = (WCHAR)(unsigned char)*at;
-	interface->alias[i] = 0;
+	interface->alias[length] = 0;
 	return NULL;
 }
 
@@ -92,8 +104,6 @@ static const char *take_luid(struct ndis_interface *interface, const char *at, c
 	if (!rtl_number_read(&at, end, base, 20, UINT64_MAX, &value) || at != end || !value)
 		return "a LUID is a number that is not 0";
 	luid.Value = value;
-	if (ndis_interface_by_luid(luid))
-		return "each interface has its own LUID";
 	interface->luid = luid;
 	return NULL;
 }
@@ -115,7 +125,7 @@ static const char *take_item(struct ndis_interface **interface, const char *at, 
 		if (!*interface)
 			*interface = ndis_interface_make((NET_IFINDEX)index, NDIS_RNIC_LOOPBACK);
 		if (!*interface)
-			return "a machine has at most 16 interfaces";
+			return "a machine has at most 16 RNICs";
 		at = equals + 1;
 	}
 	if (!*interface)
@@ -157,7 +167,7 @@ static const char *take_verbs(const char *device)
 		return "verbs: takes the name of an RDMA device of this host";
 	struct ndis_interface *interface = ndis_interface_make(index, NDIS_RNIC_VERBS);
 	if (!interface)
-		return "a machine has at most 16 interfaces";
+		return "a machine has at most 16 RNICs";
 	rtl_copy(interface->device, sizeof(interface->device), device);
 	return NULL;
 }

@@ -7,7 +7,8 @@
  * Implements DEF-77. Every network of an interface is on the link; there are no gateways. Chosen:
  * an address of this machine's own RNIC is reached from another RNIC of the same network, if there
  * is one, because the adapters of a machine stand for the two ends of a wire (DEF-104); from itself
- * only if there is none, or if the caller names the interface.
+ * only if there is none, or if the caller names the interface, be it by the zone of a link-local
+ * address.
  */
 #include "ndis/ndis_internal.h"
 #include "rtl/rtl.h"
@@ -257,10 +258,15 @@ static bool path_row(uint32_t number, ADDRESS_FAMILY family, void *row)
 	const struct ndis_interface *from = ndis_interface_at(number / addresses), *to;
 	const struct ndis_address *address = ndis_address_item(number % addresses, family, &to);
 	struct route route;
-	if (!address || from == to || !find_route(&address->address, from, NULL, &route))
+	if (!address || from == to)
+		return false;
+	SOCKADDR_INET destination = address->address;
+	if (destination.si_family == AF_INET6 && destination.Ipv6.sin6_scope_id)
+		destination.Ipv6.sin6_scope_id = from->index; /* as seen from there */
+	if (!find_route(&destination, from, NULL, &route))
 		return false;
 	if (row)
-		fill_path(&route, &address->address, row);
+		fill_path(&route, &destination, row);
 	return true;
 }
 

@@ -131,6 +131,7 @@ static void fill_ip_interface(const struct ndis_interface *from, ADDRESS_FAMILY 
 	row->SupportsNeighborDiscovery = from->kind != NDIS_SOFTWARE_LOOPBACK;
 	row->ReachableTime = row->BaseReachableTime = 30000;
 	row->RetransmitTime = 1000;
+	row->ZoneIndices[ScopeLevelInterface] = row->ZoneIndices[ScopeLevelLink] = from->index;
 	row->SitePrefixLength = family == AF_INET ? 0 : 64;
 }
 
@@ -181,6 +182,8 @@ static void fill_address(const struct ndis_interface *interface, const struct nd
 	row->ValidLifetime = row->PreferredLifetime = 0xffffffff;
 	row->OnLinkPrefixLength = from->prefix;
 	row->DadState = IpDadStatePreferred;
+	if (from->address.si_family == AF_INET6)
+		row->ScopeId = from->address.Ipv6.sin6_scope_struct;
 }
 
 void NETIOAPI_API_ InitializeUnicastIpAddressEntry(PMIB_UNICASTIPADDRESS_ROW Row)

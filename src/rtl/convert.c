@@ -19,22 +19,6 @@ static void *allocate(size_t size)
 /* ---- ANSI and Unicode
  * ---------------------------------------------------------------------------- */
 
-/* The UTF-16 units of a UTF-8 text; writes those that fit. */
-static size_t widen(WCHAR *to, size_t room, const char *from, size_t size)
-{
-	size_t units = 0;
-	for (size_t i = 0; i < size;) {
-		uint32_t point;
-		WCHAR pair[2];
-		i += rtl_utf8_next(from + i, size - i, &point);
-		size_t count = rtl_utf16_put(pair, point);
-		if (units + count <= room)
-			memcpy(to + units, pair, count * sizeof(WCHAR));
-		units += count;
-	}
-	return units;
-}
-
 /* The bytes of a UTF-16 text in UTF-8; writes whole characters while they fit, *written bytes of
  * them. */
 static size_t narrow(char *to, size_t room, const WCHAR *from, size_t characters, size_t *written)
@@ -58,7 +42,7 @@ static size_t narrow(char *to, size_t room, const WCHAR *from, size_t characters
 /* Bytes with terminator. */
 ULONG NTAPI RtlxAnsiStringToUnicodeSize(PCANSI_STRING AnsiString)
 {
-	return (ULONG)((widen(NULL, 0, AnsiString->Buffer, AnsiString->Length) + 1) *
+	return (ULONG)((rtl_widen(NULL, 0, AnsiString->Buffer, AnsiString->Length) + 1) *
 		       sizeof(WCHAR));
 }
 
@@ -90,7 +74,7 @@ NTSTATUS NTAPI RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString,
 		return STATUS_BUFFER_OVERFLOW;
 	}
 	size_t units = size / sizeof(WCHAR) - 1;
-	widen(DestinationString->Buffer, units, SourceString->Buffer, SourceString->Length);
+	rtl_widen(DestinationString->Buffer, units, SourceString->Buffer, SourceString->Length);
 	DestinationString->Buffer[units] = 0;
 	DestinationString->Length = (USHORT)(units * sizeof(WCHAR));
 	return STATUS_SUCCESS;

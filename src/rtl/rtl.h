@@ -63,5 +63,7 @@ bool rtl_address6_read(const char *at, const char *end, uint8_t bytes[16]);
 size_t rtl_narrow(char *to, size_t size, const WCHAR *from, size_t characters);
 size_t rtl_utf8(char *to, size_t size, const WCHAR *from,
 		size_t characters); /* strict; (size_t)-1 on bad UTF-16 */
+/* The UTF-16 units of a UTF-8 text; writes those that fit. Does not terminate. */
+size_t rtl_widen(WCHAR *to, size_t room, const char *from, size_t size);
 WCHAR rtl_upcase(WCHAR character);
 int rtl_compare_unicode(const UNICODE_STRING *a, const UNICODE_STRING *b, bool ignore_case);

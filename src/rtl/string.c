@@ -146,6 +146,21 @@ size_t rtl_utf8_next(const char *text, size_t size, uint32_t *point)
 	return count;
 }
 
+size_t rtl_widen(WCHAR *to, size_t room, const char *from, size_t size)
+{
+	size_t units = 0;
+	for (size_t i = 0; i < size;) {
+		uint32_t point;
+		WCHAR pair[2];
+		i += rtl_utf8_next(from + i, size - i, &point);
+		size_t count = rtl_utf16_put(pair, point);
+		if (units + count <= room)
+			memcpy(to + units, pair, count * sizeof(WCHAR));
+		units += count;
+	}
+	return units;
+}
+
 size_t rtl_utf8(char *to, size_t size, const WCHAR *from, size_t characters)
 {
 	size_t needed = 0;

@@ -3,7 +3,8 @@
  * netio_tables.c: how a consumer finds its interface (DEF-75..77). CASE 0: all of it, the default
  * adapters. 1: FreeMibTable inside a table; 2: twice; 3: a table is left; 4: the adapters of
  * --adapter=loopback:70000=10.1.2.3/8,alias:wire,luid:0x6000001000000,9=fe80::9;
- * 5: one RNIC without IPv6, --adapter=loopback:2=10.0.0.1.
+ * 5: one RNIC without IPv6, --adapter=loopback:2=10.0.0.1;
+ * 6: two with link-local addresses; 7: sixteen.
  */
 #include "check.h"
 #include <netioapi.h>
@@ -269,6 +270,71 @@ static void test_alone(void)
 	FreeMibTable(routes);
 }
 
+/* --adapter=loopback:2=fe80::1,3=fe80::2: the zone of a link-local address is its interface. */
+static void test_zones(void)
+{
+	MIB_UNICASTIPADDRESS_TABLE *table;
+	MIB_UNICASTIPADDRESS_ROW row;
+	MIB_IPINTERFACE_ROW interface;
+	MIB_IPFORWARD_ROW2 route;
+	MIB_IPPATH_TABLE *paths;
+	SOCKADDR_INET destination, source;
+	CHECK(GetUnicastIpAddressTable(AF_INET6, &table) == STATUS_SUCCESS &&
+		      table->Table[1].InterfaceIndex == 3 &&
+		      table->Table[1].Address.Ipv6.sin6_scope_id == 3 &&
+		      table->Table[1].ScopeId.Value == 3 &&
+		      table->Table[2].Address.Ipv6.sin6_scope_id == 0,
+	      "DEF-75 the zone of a link-local address is its interface; others have none");
+	row = table->Table[1];
+	destination = row.Address;
+	FreeMibTable(table);
+	row.Address.Ipv6.sin6_scope_id = 2;
+	CHECK(GetUnicastIpAddressEntry(&row) == STATUS_NOT_FOUND, "DEF-75 not of another zone");
+	row.Address.Ipv6.sin6_scope_id = 0;
+	CHECK(GetUnicastIpAddressEntry(&row) == STATUS_SUCCESS &&
+		      row.Address.Ipv6.sin6_scope_id == 3,
+	      "DEF-75 a zone that is not given");
+	CHECK(GetBestRoute2(NULL, 0, NULL, &destination, 0, &route, &source) == STATUS_SUCCESS &&
+		      route.InterfaceIndex == 3 && route.Loopback,
+	      "DEF-77 a zone names the interface");
+	destination.Ipv6.sin6_scope_id = 2;
+	CHECK(GetBestRoute2(NULL, 0, NULL, &destination, 0, &route, &source) == STATUS_SUCCESS &&
+		      route.InterfaceIndex == 2 && !route.Loopback &&
+		      source.Ipv6.sin6_scope_id == 2 && source.Ipv6.sin6_addr.u.Byte[15] == 1,
+	      "DEF-77 the other RNIC, as seen from here");
+	CHECK(GetBestRoute2(NULL, 3, NULL, &destination, 0, &route, &source) ==
+		      STATUS_NETWORK_UNREACHABLE,
+	      "DEF-77 not from an interface outside of the zone");
+	CHECK(GetIpPathTable(AF_INET6, &paths) == STATUS_SUCCESS && paths->NumEntries == 2 &&
+		      paths->Table[0].InterfaceIndex == 2 &&
+		      paths->Table[0].Destination.Ipv6.sin6_scope_id == 2 &&
+		      paths->Table[0].Source.Ipv6.sin6_scope_id == 2,
+	      "DEF-77 a path lies in one zone");
+	FreeMibTable(paths);
+	InitializeIpInterfaceEntry(&interface);
+	interface.Family = AF_INET6;
+	interface.InterfaceIndex = 3;
+	CHECK(GetIpInterfaceEntry(&interface) == STATUS_SUCCESS &&
+		      interface.ZoneIndices[ScopeLevelLink] == 3,
+	      "DEF-75 the zone of the link");
+}
+
+/* Sixteen RNICs; the last one's alias is not ASCII. */
+static void test_many(void)
+{
+	NET_IFINDEX index;
+	NET_LUID luid;
+	MIB_IF_TABLE2 *table;
+	CHECK(GetIfTable2(&table) == STATUS_SUCCESS && table->NumEntries == 17,
+	      "DEF-75 sixteen RNICs and the software loopback interface");
+	FreeMibTable(table);
+	CHECK(GetBestInterface(ip4(127, 0, 0, 1), &index) == STATUS_SUCCESS && index == 1,
+	      "DEF-77 which is still there");
+	CHECK(ConvertInterfaceAliasToLuid(L"R\u00c9SEAU", &luid) == STATUS_SUCCESS &&
+		      ConvertInterfaceLuidToIndex(&luid, &index) == STATUS_SUCCESS && index == 17,
+	      "DEF-76 an alias of any characters, without case");
+}
+
 static void test_options(void)
 {
 	NET_LUID luid;
@@ -332,6 +398,12 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		break;
 	case 5:
 		test_alone();
+		break;
+	case 6:
+		test_zones();
+		break;
+	case 7:
+		test_many();
 		break;
 	}
 	return check_result();

@@ -125,6 +125,13 @@ static void test_adapters(void **state)
 					    "loopback:2=luid:0",
 					    "loopback:2=luid:x",
 					    "loopback:2=selfish",
+					    "loopback:2=0.0.0.0",
+					    "loopback:2=127.0.0.1",
+					    "loopback:2=239.1.1.1",
+					    "loopback:2=255.255.255.255",
+					    "loopback:2=::",
+					    "loopback:2=::1",
+					    "loopback:2=ff02::1",
 					    "verb:x"};
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
