@@ -51,8 +51,7 @@ static int destroy(void *object, enum ndk_type type)
 	case NDK_TYPE_ENDPOINT:
 		return verbs_address_destroy(object);
 	case NDK_TYPE_CONNECTOR:
-		verbs_connection_destroy(object);
-		return NDK_SUCCESS;
+		return verbs_connection_destroy(object);
 	default:
 		return NDK_SUCCESS;
 	}

@@ -63,13 +63,6 @@ int verbs_connection_create(void *object)
 	return NDK_SUCCESS;
 }
 
-void verbs_connection_destroy(void *object)
-{
-	struct verbs_connection *c = connection_of(object);
-	if (c)
-		verbs_connection_put(c); /* abort() has taken its id down */
-}
-
 #define CONNECTION(job, member)                                                                    \
 	((struct verbs_connection *)((char *)(job)-offsetof(struct verbs_connection, member)))
 
@@ -404,8 +397,11 @@ static void broke_done(struct verbs_job *job)
 void verbs_connection_broken(struct verbs_connection *c)
 {
 	uint32_t flags = atomic_fetch_or(&c->flags, CONNECTION_BROKEN);
-	if (!(flags & (CONNECTION_BROKEN | CONNECTION_CLOSED)))
-		submit(c, &c->broke, broke_run, broke_done);
+	if (flags & (CONNECTION_BROKEN | CONNECTION_CLOSED))
+		return;
+	submit(c, &c->broke, broke_run, broke_done);
+	if (!(flags & CONNECTION_ESTABLISHED))
+		let_go(c); /* as the core does, which is told of the QP */
 }
 
 void verbs_connection_flushed(struct verbs_connection *c)
@@ -415,8 +411,7 @@ void verbs_connection_flushed(struct verbs_connection *c)
 	uint32_t flags = atomic_load(&c->flags);
 	if (!(flags & CONNECTION_ESTABLISHED) || flags & over)
 		return;
-	ndk_qp_broken(c->qp->object, 0);
-	verbs_connection_broken(c);
+	verbs_qp_broken(c->qp, 0);
 }
 
 /* A QP that was never about to be connected can still be. */
@@ -442,6 +437,8 @@ static void end_done(struct verbs_job *job)
 	struct verbs_connection *c = CONNECTION(job, end);
 	if (c->qp && c->qp->connection == c)
 		c->qp->connection = NULL;
+	if (atomic_load(&c->flags) & CONNECTION_DISCONNECTING) /* nobody else will end that now */
+		ndk_connector_disconnected(c->object, NDK_SUCCESS);
 	ndk_connector_gone(c->object);
 	verbs_connection_put(c);
 }
@@ -452,6 +449,34 @@ static int abort_it(struct ndk_connector *connector)
 	atomic_fetch_or(&c->flags, CONNECTION_CLOSED);
 	submit(c, &c->end, end_run, end_done);
 	return NDK_PENDING;
+}
+
+static void never_run(struct verbs_job *job)
+{
+	verbs_id_close(&CONNECTION(job, end)->id);
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+static void never_done(struct verbs_job *job)
+{
+	struct verbs_connection *c = CONNECTION(job, end);
+	ndk_destroyed(c->object);
+	verbs_connection_put(c);
+}
+
+int verbs_connection_destroy(void *object)
+{
+	struct verbs_connection *c = connection_of(object);
+	int status = NDK_SUCCESS;
+	if (!c)
+		return status;
+	/* One that the consumer never had was rejected, not aborted: it still has its id. */
+	if (!(atomic_fetch_or(&c->flags, CONNECTION_CLOSED) & CONNECTION_CLOSED)) {
+		submit(c, &c->end, never_run, never_done);
+		status = NDK_PENDING;
+	}
+	verbs_connection_put(c);
+	return status;
 }
 
 const struct ndk_connection_operations verbs_connection_operations = {

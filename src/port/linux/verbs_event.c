@@ -69,10 +69,12 @@ static void tell_incoming(struct event *e)
 static void tell_down(struct verbs_connection *c)
 {
 	uint32_t flags = atomic_fetch_or(&c->flags, CONNECTION_DOWN);
-	if (flags & (CONNECTION_CLOSED | CONNECTION_DOWN))
+	if (flags & (CONNECTION_CLOSED | CONNECTION_DOWN) || !c->object)
 		return;
 	if (flags & CONNECTION_DRAINED)
 		ndk_connector_disconnected(c->object, NDK_SUCCESS);
+	else if (!(flags & CONNECTION_ESTABLISHED)) /* the peer was faster than we, or gave up */
+		verbs_connection_failed(c, NDK_CONNECTION_ABORTED, false);
 	else if (!(flags & (CONNECTION_DISCONNECTING | CONNECTION_BROKEN)))
 		ndk_connector_peer_gone(c->object, 0);
 }
@@ -146,10 +148,17 @@ static void announce(struct verbs_connection *c, const struct rdma_cm_event *fro
 	verbs_finish(&e->job, NDK_SUCCESS);
 }
 
+/* The id is of this device, not of another one that has the address, too. */
+static bool is_of(const struct verbs_device *device, const struct rdma_cm_id *id)
+{
+	return id->verbs &&
+	       !strcmp(verbs.ibv_get_device_name(id->verbs->device), device->core->name);
+}
+
 /* True: there was nobody to tell, the id is to be destroyed. */
 static bool incoming(struct verbs_device *device, struct rdma_cm_event *event)
 {
-	struct verbs_connection *c = verbs_connection_new(device);
+	struct verbs_connection *c = is_of(device, event->id) ? verbs_connection_new(device) : NULL;
 	event->id->context = c;
 	if (!c) {
 		verbs.rdma_reject(event->id, NULL, 0);
@@ -163,9 +172,7 @@ static bool incoming(struct verbs_device *device, struct rdma_cm_event *event)
 /* Then rdma_cm asks for the route. */
 static int address_resolved(struct verbs_connection *c, struct rdma_cm_event *event)
 {
-	const char *name =
-		event->id->verbs ? verbs.ibv_get_device_name(event->id->verbs->device) : "";
-	if (strcmp(name, c->device->core->name))
+	if (!is_of(c->device, event->id))
 		return ENETUNREACH; /* the way to the peer is another device */
 	return verbs.rdma_resolve_route(event->id, 2000) ? errno : 0;
 }

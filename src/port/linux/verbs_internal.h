@@ -220,6 +220,7 @@ struct verbs_qp {
 	bool told_broken;
 	struct verbs_connection *connection;
 	_Atomic bool flush_submitted;
+	_Atomic bool failed; /* by the core; told in verbs_service */
 };
 
 struct verbs_srq {
@@ -263,7 +264,9 @@ void verbs_region_unbind(struct verbs_region *region);
 void verbs_connection_alive(struct verbs_connection *connection);
 /* In verbs_service: the consumer flushed the QP, which ends its connection. */
 void verbs_connection_flushed(struct verbs_connection *connection);
-/* On a baton: the QP broke; take the connection down. */
+/* In verbs_service, once: the QP is dead, and so is its connection. */
+void verbs_qp_broken(struct verbs_qp *qp, uint32_t reason);
+/* ... the connection's part. */
 void verbs_connection_broken(struct verbs_connection *connection);
 
 /* ---- Connections: verbs_connect.c ---- */
@@ -273,4 +276,4 @@ bool verbs_connections_start(struct verbs_device *device);
 int verbs_endpoint_create(void *object, const struct ndk_endpoint_parameters *parameters);
 int verbs_address_destroy(void *object); /* of a listener or shared endpoint */
 int verbs_connection_create(void *object);
-void verbs_connection_destroy(void *object);
+int verbs_connection_destroy(void *object);

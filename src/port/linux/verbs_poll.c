@@ -308,14 +308,14 @@ static void *data_main(void *unused)
 
 /* ---- On a baton: to the core ---- */
 
-static void tell_broken(struct verbs_qp *qp, uint32_t reason)
+void verbs_qp_broken(struct verbs_qp *qp, uint32_t reason)
 {
 	if (qp->told_broken)
 		return;
 	qp->told_broken = true;
-	ndk_qp_broken(qp->object, reason);
 	if (qp->connection)
 		verbs_connection_broken(qp->connection);
+	ndk_qp_broken(qp->object, reason);
 }
 
 void verbs_node_done(struct verbs_job *job)
@@ -344,7 +344,7 @@ void verbs_node_done(struct verbs_job *job)
 		ndk_receive_complete(qp->object, node->receive, &received);
 	}
 	if (node->broken)
-		tell_broken(qp, node->provider_error);
+		verbs_qp_broken(qp, node->provider_error);
 	verbs_node_free(node);
 }
 
@@ -371,7 +371,7 @@ static void broke_done(struct verbs_job *job)
 {
 	struct verbs_qp *qp = (struct verbs_qp *)((char *)job - offsetof(struct verbs_qp, broke));
 	if (job->status == NDK_SUCCESS)
-		tell_broken(qp, IBV_WC_FATAL_ERR);
+		verbs_qp_broken(qp, IBV_WC_FATAL_ERR);
 }
 
 static void qp_event(struct verbs_qp *qp)

@@ -176,7 +176,9 @@ static void flush_done(struct verbs_job *job)
 {
 	struct verbs_qp *qp = (struct verbs_qp *)((char *)job - offsetof(struct verbs_qp, flush));
 	atomic_store(&qp->flush_submitted, false);
-	if (qp->connection)
+	if (atomic_load(&qp->failed))
+		verbs_qp_broken(qp, 0);
+	else if (qp->connection)
 		verbs_connection_flushed(qp->connection);
 }
 
@@ -197,9 +199,8 @@ static void flush(struct ndk_qp *object)
 static void fail(struct ndk_qp *object)
 {
 	struct verbs_qp *qp = ndk_private(object);
-	flush(object);
-	if (qp->connection)
-		verbs_connection_broken(qp->connection);
+	atomic_store(&qp->failed, true);
+	verbs_qp_flush(qp);
 }
 
 const struct ndk_data_operations verbs_data_operations = {
