@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ends.c: connections that end at a bad moment, for tests/verbs/run.sh. CASE: which one.
+ */
+#include "../drivers/ndk_io.h"
+
+/* Nothing that is used again: QPs are closed before the connectors that used them. */
+static void close_backwards(struct io *io)
+{
+	CLOSE(io->x.e.qp->Dispatch->NdkCloseQp, io->x.e.qp);
+	CLOSE(io->y.e.qp->Dispatch->NdkCloseQp, io->y.e.qp);
+	CLOSE(io->x.e.connector->Dispatch->NdkCloseConnector, io->x.e.connector);
+	CLOSE(io->y.e.connector->Dispatch->NdkCloseConnector, io->y.e.connector);
+}
+
+/* The device says DISCONNECTED of a connection before either end knows that there is one
+ * (FAKE_HASTE): neither comes about, and each QP goes before its connector. */
+static void hasty(struct io *io)
+{
+	struct io_connect connect = {&io->a, &io->x, &io->door, STATUS_UNSUCCESSFUL};
+	LARGE_INTEGER limit = check_ms(30000);
+	NTSTATUS status = STATUS_UNSUCCESSFUL;
+	CHECK(io_end_make(&io->x, io->a.adapter, &plain) &&
+		      io_end_make(&io->y, io->b.adapter, &plain) && door_open(&io->door, &io->b, 0),
+	      "NDK-136 two ends");
+	PVOID thread = check_thread(io_connect, &connect);
+	if (!KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit)) {
+		io->y.e.connector = io->door.connector;
+		status = WAIT(io->y.e.connector->Dispatch->NdkAccept, io->y.e.connector, io->y.e.qp,
+			      4, 4, NULL, 0, io_gone, &io->y);
+	}
+	check_join(thread);
+	CHECK(status == STATUS_CONNECTION_ABORTED && connect.status == STATUS_CONNECTION_ABORTED,
+	      "NDK-73 NDK-74 the peer was gone before the handshake was over");
+	close_backwards(io);
+	CHECK(!io->x.gone && !io->y.gone, "NDK-142 no disconnect event of what never was");
+	io_unpair(io);
+}
+
+static NTSTATUS disconnected(NDK_CONNECTOR *connector, struct call *call)
+{
+	call_begin(call);
+	return connector->Dispatch->NdkDisconnect(connector, call_requested, call);
+}
+
+/* A close while NdkDisconnect pends. */
+static void impatient(struct io *io)
+{
+	struct call call;
+	LARGE_INTEGER limit = check_ms(10000);
+	for (ULONG i = 0; i < 10; i++) {
+		BOOLEAN pair = io_pair(io, &plain, 64);
+		CHECK(pair, "NDK-136 two ends are connected");
+		if (!pair)
+			break;
+		NDK_CONNECTOR *connector = io->x.e.connector;
+		NTSTATUS status = disconnected(connector, &call);
+		CLOSE(connector->Dispatch->NdkCloseConnector, io->x.e.connector);
+		CHECK(status == STATUS_SUCCESS ||
+			      (status == STATUS_PENDING &&
+			       !KeWaitForSingleObject(&call.done, Executive, KernelMode, FALSE,
+						      &limit)),
+		      "NDK-81 NDK-76 the disconnect ends before the close does");
+		io_unpair(io);
+	}
+}
+
+/* ---- A listener that closes while more connect requests wait for their event ---- */
+
+#define CLIENTS 8
+
+static struct call listener_closed, connector_closed[CLIENTS];
+static volatile LONG rings;
+
+static VOID NTAPI close_listener(PVOID context, NDK_CONNECTOR *connector)
+{
+	struct door *door = context;
+	LONG ring = InterlockedIncrement(&rings);
+	struct call *closed = &connector_closed[(ring - 1) % CLIENTS];
+	if (ring == 1)
+		door->listener->Dispatch->NdkCloseListener(&door->listener->Header, call_closed,
+							   &listener_closed);
+	call_begin(closed);
+	if (connector->Dispatch->NdkCloseConnector(&connector->Header, call_closed, closed) !=
+	    STATUS_PENDING)
+		KeSetEvent(&closed->done, 0, FALSE);
+}
+
+static NTSTATUS begin_connect(struct io *io, struct io_end *end, struct call *call)
+{
+	ULONG size = io_address_size(&io->door.address);
+	call_begin(call);
+	return end->e.connector->Dispatch->NdkConnect(
+		end->e.connector, end->e.qp, (SOCKADDR *)&io->a.local, size,
+		(SOCKADDR *)&io->door.address, size, 1, 1, NULL, 0, call_requested, call);
+}
+
+/* With one processor, which hears of all requests at once. */
+static void unanswered(struct io *io)
+{
+	static struct io_end ends[CLIENTS];
+	static struct call calls[CLIENTS];
+	NTSTATUS statuses[CLIENTS];
+	LARGE_INTEGER limit = check_ms(10000);
+	ULONG refused = 0, size = sizeof(io->door.address);
+	KIRQL irql;
+	io->door.address = io_with_port(io->b.local, 0);
+	io->door.listener = MAKE(NDK_LISTENER, io->b.adapter->Dispatch->NdkCreateListener,
+				 io->b.adapter, close_listener, &io->door);
+	CHECK(WAIT(io->door.listener->Dispatch->NdkListen, io->door.listener,
+		   (SOCKADDR *)&io->door.address,
+		   io_address_size(&io->door.address)) == STATUS_SUCCESS &&
+		      io->door.listener->Dispatch->NdkGetLocalAddress(io->door.listener,
+								      (SOCKADDR *)&io->door.address,
+								      &size) == STATUS_SUCCESS,
+	      "NDK-68 a listener");
+	call_begin(&listener_closed);
+	for (ULONG i = 0; i < CLIENTS; i++) {
+		io_end_make(&ends[i], io->a.adapter, &plain);
+		ends[i].e.connector = MAKE(
+			NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
+	}
+	KeRaiseIrql(DISPATCH_LEVEL, &irql);
+	for (ULONG i = 0; i < CLIENTS; i++)
+		statuses[i] = begin_connect(io, &ends[i], &calls[i]);
+	KeStallExecutionProcessor(200000);
+	KeLowerIrql(irql);
+	for (ULONG i = 0; i < CLIENTS; i++)
+		refused += call_end(&calls[i], statuses[i]) == STATUS_CONNECTION_REFUSED;
+	CHECK(refused == CLIENTS, "NDK-84 NDK-145 each client is refused");
+	CHECK(rings && rings < CLIENTS, "NDK-84 some were never announced");
+	for (LONG i = 0; i < rings && i < CLIENTS; i++)
+		KeWaitForSingleObject(&connector_closed[i].done, Executive, KernelMode, FALSE,
+				      &limit);
+	CHECK(!KeWaitForSingleObject(&listener_closed.done, Executive, KernelMode, FALSE, &limit),
+	      "NDK-83 the listener is closed");
+	for (ULONG i = 0; i < CLIENTS; i++)
+		io_end_close(&ends[i]);
+}
+
+static void test(struct io *io)
+{
+	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered};
+	cases[CASE](io);
+}
+
+IO_DRIVER(test)

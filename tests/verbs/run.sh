@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The verbs provider without RDMA: libibverbs and librdmacm are tests/verbs/fake*.c, two devices in memory that fail on demand.
+# Usage: run.sh [PATTERN ...]   of case names. KETCH names the program (build/src/cli/ketch), KETCH_FAKE the library.
+# Prints PASS and FAIL lines and, last, "N passed, N failed".
+set -u
+here=$(dirname "$(readlink -f "$0")")
+root=$here/../..
+ketch=$(readlink -f "${KETCH:-$root/build/src/cli/ketch}")
+fake=${KETCH_FAKE:-$(dirname "$ketch")/../../tests/verbs/libfake_rdma.so}
+[ -e "$fake" ] || { echo "FAIL fake: there is no $fake"; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/lib"
+ln -s "$(readlink -f "$fake")" "$work/lib/libibverbs.so.1"
+ln -s "$(readlink -f "$fake")" "$work/lib/librdmacm.so.1"
+. "$here/../verdict.sh"
+log=$work/out
+
+# `ketch`, whose adapters are the two devices.
+cat >"$work/ketch" <<END
+#!/bin/bash
+command=\$1
+shift
+[ "\$command" = run ] || exec $ketch "\$command" "\$@"
+LD_LIBRARY_PATH=$work/lib LD_PRELOAD=$work/lib/libibverbs.so.1 exec $ketch run --adapter=verbs:rxe1 --adapter=verbs:rxe2 "\$@"
+END
+chmod +x "$work/ketch"
+
+# Compile "SOURCE.c OPTION ..." once; the image's path in $image.
+compile() {
+	local words key=${1//[^A-Za-z0-9_=]/.} source
+	read -ra words <<<"$1"
+	source=$here/${words[0]}
+	[ -e "$source" ] || source=$here/../drivers/${words[0]}
+	image=$work/$key.sys
+	[ -e "$image" ] || "$ketch" cc -Wall -Wextra -Werror -o "$image" "${words[@]:1}" "$source" >"$log" 2>&1
+}
+
+# One case: it ends as expected, and nothing is left in the device.
+run_case() { # NAME SOURCE DEVICE OPTIONS EXPECTED
+	local device options status why
+	compile "$2" || { verdict "$1" 'it does not compile'; return; }
+	read -ra device <<<"$3"
+	read -ra options <<<"$4"
+	env "${device[@]/#/FAKE_}" "$work/ketch" run --timeout=30 "${options[@]}" "$image" >"$log" 2>&1
+	status=$?
+	judge $status "$log" "$5"
+	verdict "$1" "$why"
+}
+
+while IFS='|' read -r name source device options expected; do
+	name=$(trim "$name")
+	case $name in '' | '#'*) continue ;; esac
+	wanted "$name" "$@" || continue
+	run_case "$name" "$(trim "$source")" "$(trim "$device")" "$(trim "$options")" "$(trim "$expected")"
+done <"$here/cases.txt"
+finish
