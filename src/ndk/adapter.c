@@ -14,6 +14,7 @@
  * callback is reported and does not wait.
  */
 #include "ndk/ndk.h"
+#include "ndk/lam.h"
 #include "ndk/region.h"
 #include "rtl/rtl.h"
 
@@ -39,6 +40,7 @@ static void release(struct ndk_object *object)
 {
 	struct ndk_adapter *adapter = (struct ndk_adapter *)object;
 	ndk_region_release_token(adapter->privileged_token);
+	ndk_lam_clear(adapter);
 	if (atomic_exchange(&adapter->handoff, ENDED) == LEFT)
 		ex_free(adapter);
 	else
@@ -191,6 +193,7 @@ NTSTATUS ndk_adapter_open(uint32_t interface_index, NDK_VERSION version, uint64_
 	adapter->object.adapter = adapter;
 	adapter->object.header.Version = highest;
 	adapter->device = device;
+	InitializeListHead(&adapter->lams);
 	fill_info(&adapter->info, &device->limits, highest);
 	KeInitializeEvent(&adapter->gone, NotificationEvent, FALSE);
 	adapter->privileged_token = ndk_region_reserve_token();

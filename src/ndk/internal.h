@@ -243,6 +243,7 @@ struct ndk_adapter {
 	const struct ndk_device *device;
 	NDK_ADAPTER_INFO info;
 	uint32_t privileged_token;
+	LIST_ENTRY lams;          /* ndk_lam_record.entry; ndk_lock */
 	KEVENT gone;              /* the last reference is dropped */
 	_Atomic uint32_t handoff; /* adapter.c */
 };

@@ -4,15 +4,16 @@
  *
  * IRQL <= DISPATCH_LEVEL, no locks. Logical addresses are the model's physical ones, which never
  * change while the pages are locked, so a mapping refers to nothing: the MDL may go at once
- * (DEF-88), and its release only checks that it is one.
+ * (DEF-88). What its release finds is lam_use.c's, while the verifier is on.
  *
  * Implements NDK-15, NDK-41, NDK-42, NDK-134, DEF-4, DEF-87, DEF-88. Chosen: a buffer of the exact
  * size suffices; *pLamSize is set to what is needed on success too.
  */
+#include "ndk/lam.h"
 #include "mm/mm.h"
 #include "ndk/region.h"
 
-/* AdapterContext of a mapping that is built. */
+/* AdapterContext of a mapping that is built while the verifier is off. */
 static char built;
 
 static void write_pages(NDK_LOGICAL_ADDRESS_MAPPING *lam, const struct ndk_backing *backing,
@@ -23,13 +24,12 @@ static void write_pages(NDK_LOGICAL_ADDRESS_MAPPING *lam, const struct ndk_backi
 		const char *page = backing->base ? first + i * NDK_PAGE_SIZE : backing->pages[i];
 		lam->AdapterPageArray[i].QuadPart = (LONGLONG)mm_physical_of(page);
 	}
-	lam->AdapterContext = &built;
 	lam->AdapterPageCount = (ULONG)count;
 }
 
 /* STATUS_SUCCESS: *lam is filled. */
-static NTSTATUS build(MDL *mdl, SIZE_T length, NDK_LOGICAL_ADDRESS_MAPPING *lam, ULONG *size,
-		      ULONG *fbo, uint64_t caller)
+static NTSTATUS build(struct ndk_adapter *adapter, MDL *mdl, SIZE_T length,
+		      NDK_LOGICAL_ADDRESS_MAPPING *lam, ULONG *size, ULONG *fbo, uint64_t caller)
 {
 	struct ndk_backing backing;
 	bool unlocked;
@@ -51,6 +51,9 @@ static NTSTATUS build(MDL *mdl, SIZE_T length, NDK_LOGICAL_ADDRESS_MAPPING *lam,
 	} else {
 		write_pages(lam, &backing, count);
 		*fbo = backing.offset;
+		lam->AdapterContext = vf_on() ? (void *)ndk_lam_remember(adapter, lam) : &built;
+		if (!lam->AdapterContext)
+			status = STATUS_INSUFFICIENT_RESOURCES;
 	}
 	ndk_backing_free(&backing);
 	return status;
@@ -74,7 +77,7 @@ NTSTATUS NTAPI ndk_build_lam(NDK_ADAPTER *pNdkAdapter, MDL *Mdl, SIZE_T Length,
 		return STATUS_INVALID_DEVICE_STATE;
 	bool refused = ndk_must_fail(NDK_FUNCTION_BuildLAM, &status);
 	if (!refused)
-		status = build(Mdl, Length, pNdkLAM, pNdkLAMSize, pFBO, caller);
+		status = build(adapter, Mdl, Length, pNdkLAM, pNdkLAMSize, pFBO, caller);
 	if (NT_SUCCESS(status) || refused)
 		status = ndk_request_done(adapter, RequestCompletion, RequestContext, status,
 					  caller);
@@ -90,11 +93,9 @@ VOID NTAPI ndk_release_lam(NDK_ADAPTER *pNdkAdapter, NDK_LOGICAL_ADDRESS_MAPPING
 	uint64_t caller = NDK_CALLER();
 	if (!ndk_object_enter(adapter, NdkObjectTypeAdapter, function, caller))
 		return;
-	if (!pNdkLAM || pNdkLAM->AdapterContext != &built)
-		vf_report(VF_NdkLam, function, caller, (uint64_t)pNdkLAM,
-			  "is called with %p, which NdkBuildLAM did not fill, or which is released",
-			  pNdkLAM);
-	else
+	if (vf_on())
+		ndk_lam_forget(adapter, pNdkLAM, caller);
+	else if (pNdkLAM)
 		pNdkLAM->AdapterContext = NULL;
 	ndk_object_leave(adapter);
 }

@@ -226,12 +226,13 @@ static NTSTATUS NTAPI post_write(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK
 /* ---- Memory ---- */
 
 static NTSTATUS post_change(struct post *post, PVOID context, enum ndk_operation operation,
-			    ULONG flags, NTSTATUS status, struct ndk_change *change)
+			    ULONG flags, uint64_t page, NTSTATUS status, struct ndk_change *change)
 {
 	struct ndk_work work = {.qp = post->qp,
 				.operation = (uint16_t)operation,
 				.context = context,
 				.flags = (uint16_t)flags,
+				.remote_address = page,
 				.change = change};
 	if (post->fails && NT_SUCCESS(status))
 		ndk_change_fail(change);
@@ -254,7 +255,7 @@ static NTSTATUS NTAPI post_bind(NDK_QP *pNdkQp, PVOID RequestContext, NDK_MR *pM
 		return status;
 	status = ndk_change_bind(pMr, pMw, VirtualAddress, Length, Flags, post.qp->pd, post.caller,
 				 &change);
-	return post_change(&post, RequestContext, NDK_BIND, Flags, status, change);
+	return post_change(&post, RequestContext, NDK_BIND, Flags, 0, status, change);
 }
 
 /*
@@ -278,7 +279,8 @@ static NTSTATUS NTAPI post_fast_register(NDK_QP *pNdkQp, PVOID RequestContext, N
 	status = ndk_change_fast_register(pMr, AdapterPageCount, AdapterPageArray, FBO, Length,
 					  BaseVirtualAddress, Flags, post.qp->pd, post.caller,
 					  &change);
-	return post_change(&post, RequestContext, NDK_FAST_REGISTER, Flags, status, change);
+	uint64_t page = NT_SUCCESS(status) ? (uint64_t)AdapterPageArray[0].QuadPart : 0;
+	return post_change(&post, RequestContext, NDK_FAST_REGISTER, Flags, page, status, change);
 }
 
 /* Take the access away again: of a fast-registered region or a bound window. Flags: SILENT_SUCCESS,
@@ -293,7 +295,7 @@ static NTSTATUS NTAPI post_invalidate(NDK_QP *pNdkQp, PVOID RequestContext,
 	if (status != STATUS_SUCCESS)
 		return status;
 	status = ndk_change_invalidate(pNdkMrOrMw, post.qp->pd, post.caller, &change);
-	return post_change(&post, RequestContext, NDK_INVALIDATE, Flags, status, change);
+	return post_change(&post, RequestContext, NDK_INVALIDATE, Flags, 0, status, change);
 }
 
 /* ---- Receive ---- */

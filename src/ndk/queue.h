@@ -76,6 +76,9 @@ NTSTATUS ndk_receive_pool_resize(struct ndk_receive_pool *pool, uint32_t depth);
 NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK_SGE *sge,
 			 ULONG count, struct ndk_receive **receive);
 void ndk_receive_put(struct ndk_receive_pool *pool, struct ndk_receive *receive);
+/* Is there one among those that are out? The pool's lock is held meanwhile. */
+bool ndk_receives_find(struct ndk_receive_pool *pool,
+		       bool (*matches)(const struct ndk_receive *, void *), void *context);
 
 /* ---- Queue pair: qp.c, work.c, post.c ---- */
 
@@ -106,7 +109,7 @@ struct ndk_qp {
 	struct ndk_work *free_works;
 	uint32_t captured; /* copies out; under work_lock */
 	char *works;       /* memory of all */
-	size_t inline_offset;
+	size_t work_size, inline_offset;
 	struct ndk_qp_link links[2];                   /* in the CQs' lists: receive, initiator */
 	_Atomic uint64_t initiator_user, receive_user; /* VER-56 */
 	uint64_t deferred; /* who posted the last initiator request, if it had DEFER (VER-61) */
@@ -115,6 +118,9 @@ struct ndk_qp {
 NDK_FN_FLUSH ndk_qp_flush;
 /* The copies' memory: work.c. */
 NTSTATUS ndk_works_create(struct ndk_qp *qp);
+/* Is there one among the copies that are out? The QP's work_lock is held meanwhile. */
+bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, void *),
+		    void *context);
 
 /* To `state`, if that is later than what it is in. True: it changed. */
 bool ndk_qp_advance(struct ndk_qp *qp, enum ndk_qp_state state);

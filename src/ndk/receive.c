@@ -14,6 +14,7 @@
 
 struct slot_block {
 	LIST_ENTRY entry;
+	size_t count; /* of slots, behind it */
 };
 
 static size_t slot_size(const struct ndk_receive_pool *pool)
@@ -29,6 +30,7 @@ static NTSTATUS add_slots(struct ndk_receive_pool *pool, uint32_t count)
 		ex_allocate(sizeof *block + count * size, NDK_TAG, NonPagedPoolNx);
 	if (!block)
 		return STATUS_INSUFFICIENT_RESOURCES;
+	block->count = count;
 	char *slot = (char *)(block + 1);
 	KIRQL old = ke_lock_raise(&pool->lock);
 	InsertTailList(&pool->blocks, &block->entry);
@@ -106,6 +108,8 @@ NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK
 		ndk_receive_put(pool, receive);
 		return status;
 	}
+	/* Releases it to who looks through the slots. */
+	atomic_store_explicit(&receive->posted, true, memory_order_release);
 	*out = receive;
 	return STATUS_SUCCESS;
 }
@@ -113,8 +117,28 @@ NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK
 void ndk_receive_put(struct ndk_receive_pool *pool, struct ndk_receive *receive)
 {
 	KIRQL old = ke_lock_raise(&pool->lock);
+	atomic_store_explicit(&receive->posted, false, memory_order_relaxed);
 	receive->next = pool->free;
 	pool->free = receive;
 	pool->used--;
 	ke_lock_lower(&pool->lock, old);
+}
+
+bool ndk_receives_find(struct ndk_receive_pool *pool,
+		       bool (*matches)(const struct ndk_receive *, void *), void *context)
+{
+	bool found = false;
+	size_t size = slot_size(pool);
+	KIRQL old = ke_lock_raise(&pool->lock);
+	for (LIST_ENTRY *e = pool->blocks.Flink; e != &pool->blocks && !found; e = e->Flink) {
+		const struct slot_block *block = CONTAINING_RECORD(e, struct slot_block, entry);
+		const char *slot = (const char *)(block + 1);
+		for (size_t i = 0; i < block->count && !found; i++, slot += size) {
+			const struct ndk_receive *receive = (const struct ndk_receive *)slot;
+			found = atomic_load_explicit(&receive->posted, memory_order_acquire) &&
+				matches(receive, context);
+		}
+	}
+	ke_lock_lower(&pool->lock, old);
+	return found;
 }

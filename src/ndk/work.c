@@ -25,6 +25,7 @@ NTSTATUS ndk_works_create(struct ndk_qp *qp)
 	uint32_t sges = p->initiator_sges ? p->initiator_sges : 1; /* inline data need one */
 	size_t size = sizeof(struct ndk_work) + sges * sizeof(struct ndk_sge) + p->inline_size;
 	size = (size + 15) & ~(size_t)15;
+	qp->work_size = size;
 	qp->inline_offset = sizeof(struct ndk_work) + sges * sizeof(struct ndk_sge);
 	/* One more than the depth: for the request that a provider is just looking at. */
 	qp->works = ex_allocate((p->initiator_depth + 1) * size, NDK_TAG, NonPagedPoolNx);
@@ -36,6 +37,26 @@ NTSTATUS ndk_works_create(struct ndk_qp *qp)
 		qp->free_works = work;
 	}
 	return STATUS_SUCCESS;
+}
+
+/* Not under the lock: the consumer's memory may be pageable. */
+static void fill(struct ndk_work *copy, const struct ndk_work *work)
+{
+	const struct ndk_qp *qp = work->qp;
+	*copy = *work;
+	copy->sge = sges_of(copy);
+	if (work->flags & NDK_WORK_INLINE) {
+		char *bytes = (char *)copy + qp->inline_offset;
+		*sges_of(copy) =
+			(struct ndk_sge){.address = (uint64_t)bytes, .length = work->length};
+		copy->sge_count = 1;
+		for (uint32_t i = 0; i < work->sge_count; i++) {
+			memcpy(bytes, (const void *)work->sge[i].address, work->sge[i].length);
+			bytes += work->sge[i].length;
+		}
+	} else if (work->sge_count) {
+		memcpy(sges_of(copy), work->sge, work->sge_count * sizeof *work->sge);
+	}
 }
 
 struct ndk_work *ndk_work_capture(const struct ndk_work *work)
@@ -51,22 +72,11 @@ struct ndk_work *ndk_work_capture(const struct ndk_work *work)
 	ke_lock_lower(&qp->work_lock, old);
 	if (!copy)
 		return NULL;
-	*copy = *work;
-	copy->captured = true;
-	copy->sge = sges_of(copy);
-	if (work->flags & NDK_WORK_INLINE) {
-		char *bytes = (char *)copy + qp->inline_offset;
-		*sges_of(copy) =
-			(struct ndk_sge){.address = (uint64_t)bytes, .length = work->length};
-		copy->sge_count = 1;
-		for (uint32_t i = 0; i < work->sge_count; i++) {
-			memcpy(bytes, (const void *)work->sge[i].address, work->sge[i].length);
-			bytes += work->sge[i].length;
-		}
-	} else if (work->sge_count) {
-		memcpy(sges_of(copy), work->sge, work->sge_count * sizeof *work->sge);
-	}
+	fill(copy, work);
 	ndk_busy_get(&qp->object);
+	old = ke_lock_raise(&qp->work_lock); /* whoever looks through the copies finds it whole */
+	copy->captured = true;
+	ke_lock_lower(&qp->work_lock, old);
 	return copy;
 }
 
@@ -74,10 +84,25 @@ static void release(struct ndk_work *copy)
 {
 	struct ndk_qp *qp = copy->qp;
 	KIRQL old = ke_lock_raise(&qp->work_lock);
+	copy->captured = false;
 	copy->next = qp->free_works;
 	qp->free_works = copy;
 	qp->captured--;
 	ke_lock_lower(&qp->work_lock, old);
+}
+
+bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, void *),
+		    void *context)
+{
+	bool found = false;
+	KIRQL old = ke_lock_raise(&qp->work_lock);
+	for (uint32_t i = 0; i <= qp->parameters.initiator_depth && !found; i++) {
+		const struct ndk_work *work =
+			(const struct ndk_work *)(qp->works + i * qp->work_size);
+		found = work->captured && matches(work, context);
+	}
+	ke_lock_lower(&qp->work_lock, old);
+	return found;
 }
 
 void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_error)

@@ -87,7 +87,7 @@ struct ndk_work {
 	uint32_t length;  /* of all SGEs */
 	uint32_t sge_count;
 	uint32_t remote_token; /* read, write, send that invalidates */
-	uint64_t remote_address;
+	uint64_t remote_address; /* read, write; a fast registration: its first page */
 	/* With NDK_WORK_INLINE: plain memory, tokens mean nothing; a copy has one SGE, its own
 	 * bytes. */
 	const struct ndk_sge *sge;
@@ -128,6 +128,7 @@ struct ndk_receive {
 	void *context;            /* the consumer's */
 	uint32_t length;          /* of all SGEs */
 	uint32_t sge_count;
+	_Atomic bool posted; /* the core's: it is out */
 	struct ndk_sge sge[];
 };
 

@@ -144,8 +144,8 @@ static __attribute__((unused)) void overflow_queued(struct io *io)
 	KeRaiseIrql(DISPATCH_LEVEL, &irql);
 	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
 	for (ULONG i = 0; i < 9; i++) {
-		posted += io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my),
-				   0, NULL) == STATUS_SUCCESS;
+		posted += io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0,
+				   NULL) == STATUS_SUCCESS;
 		if (!i)
 			watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ERRORS);
 	}

@@ -75,64 +75,6 @@ static NTSTATUS broken(void)
 		qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0) == STATUS_INVALID_PARAMETER;
 	return NT_SUCCESS(take()) && right;
 }
-#elif CASE == 5
-static NTSTATUS broken(void)
-{
-	struct call closed;
-	KIRQL irql;
-	call_begin(&closed);
-	KeRaiseIrql(DISPATCH_LEVEL, &irql); /* nothing completes on this processor meanwhile */
-	NTSTATUS status = STATUS_SUCCESS;
-	for (int i = 0; i < 64 && NT_SUCCESS(status) && status != STATUS_PENDING; i++)
-		status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, ignore, NULL);
-	NTSTATUS close = mr->Dispatch->NdkCloseMr(&mr->Header, call_closed, &closed);
-	KeLowerIrql(irql);
-	call_end(&closed, close);
-	mr = NULL;
-	return status == STATUS_PENDING && close == STATUS_PENDING;
-}
-#elif CASE == 40
-/* The same, while it is deregistered. */
-static NTSTATUS broken(void)
-{
-	struct call closed;
-	KIRQL irql;
-	BOOLEAN right = NT_SUCCESS(add(0));
-	call_begin(&closed);
-	KeRaiseIrql(DISPATCH_LEVEL, &irql);
-	NTSTATUS status = mr->Dispatch->NdkDeregisterMr(mr, ignore, NULL);
-	NTSTATUS close = mr->Dispatch->NdkCloseMr(&mr->Header, call_closed, &closed);
-	KeLowerIrql(irql);
-	call_end(&closed, close);
-	mr = NULL;
-	return right && status == STATUS_PENDING && close == STATUS_PENDING;
-}
-#elif CASE == 41
-/* A protection domain of which objects are being made. */
-static NTSTATUS broken(void)
-{
-	struct call window, region, closed;
-	NDK_PD *own = MAKE(NDK_PD, io.a.adapter->Dispatch->NdkCreatePd, io.a.adapter);
-	NDK_MW *no_window;
-	NDK_MR *no_region;
-	KIRQL irql;
-	call_begin(&window);
-	call_begin(&region);
-	call_begin(&closed);
-	KeRaiseIrql(DISPATCH_LEVEL, &irql);
-	NTSTATUS first = own->Dispatch->NdkCreateMw(own, call_created, &window, &no_window);
-	NTSTATUS second = own->Dispatch->NdkCreateMr(own, FALSE, call_created, &region, &no_region);
-	NTSTATUS close = own->Dispatch->NdkClosePd(&own->Header, call_closed, &closed);
-	KeLowerIrql(irql);
-	if (!NT_SUCCESS(call_end(&window, first)) || !NT_SUCCESS(call_end(&region, second)))
-		return FALSE;
-	NDK_MW *mw = window.object;
-	NDK_MR *made = region.object;
-	CLOSE(mw->Dispatch->NdkCloseMw, mw);
-	CLOSE(made->Dispatch->NdkCloseMr, made);
-	call_end(&closed, close);
-	return first == STATUS_PENDING && second == STATUS_PENDING && close == STATUS_PENDING;
-}
 #elif CASE == 6
 static NTSTATUS broken(void)
 {
