@@ -11,6 +11,8 @@
 #include <ip2string.h>
 #include "rtl/rtl_internal.h"
 
+#define TEXT_LENGTH 24 /* 255.255.255.255:65535 and the terminator */
+
 struct in_addr {
 	uint32_t network;
 };
@@ -29,17 +31,6 @@ static unsigned peek(const struct text *text)
 	return ((const unsigned char *)text->units)[text->at];
 }
 
-static unsigned digit_value(unsigned c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return 99;
-}
-
 /* A number that is at most `limit`. */
 static bool read_number(struct text *text, bool strict, uint64_t limit, uint64_t *value)
 {
@@ -56,8 +47,8 @@ static bool read_number(struct text *text, bool strict, uint64_t limit, uint64_t
 		}
 	}
 	*value = 0;
-	for (; digit_value(peek(text)) < base; text->at++) {
-		*value = *value * base + digit_value(peek(text));
+	for (; rtl_digit(peek(text)) < base; text->at++) {
+		*value = *value * base + rtl_digit(peek(text));
 		digits = true;
 		if (*value > limit)
 			return false;
@@ -150,33 +141,61 @@ NTSTATUS NTAPI RtlIpv4StringToAddressA(PCSTR AddressString, BOOLEAN Strict, PCST
 	return status;
 }
 
-/* ---- Addresses into text
- * ------------------------------------------------------------------------- */
+/* ---- Addresses into text ---- */
 
-#define PLAIN_LENGTH 16 /* 255.255.255.255 and the terminator */
+void *rtl_address_put(const char *text, bool wide, void *to)
+{
+	size_t length = rtl_length(text);
+	for (size_t i = 0; i <= length; i++) {
+		if (wide)
+			((WCHAR *)to)[i] = (WCHAR)text[i];
+		else
+			((char *)to)[i] = text[i];
+	}
+	return (char *)to + length * (wide ? sizeof(WCHAR) : 1);
+}
 
-static size_t write_address(char *to, size_t size, const struct in_addr *address, USHORT port)
+NTSTATUS rtl_address_put_counted(const char *text, bool wide, void *to, ULONG *room)
+{
+	ULONG need = (ULONG)rtl_length(text) + 1;
+	bool fits = need <= *room;
+	*room = need;
+	if (!fits)
+		return STATUS_INVALID_PARAMETER;
+	rtl_address_put(text, wide, to);
+	return STATUS_SUCCESS;
+}
+
+static const char *write_address(char to[TEXT_LENGTH], const struct in_addr *address, USHORT port)
 {
 	const unsigned char *bytes = (const unsigned char *)&address->network;
+	size_t at =
+		rtl_print(to, TEXT_LENGTH, "%u.%u.%u.%u", bytes[0], bytes[1], bytes[2], bytes[3]);
 	if (port)
-		return rtl_print(to, size, "%u.%u.%u.%u:%u", bytes[0], bytes[1], bytes[2], bytes[3],
-				 __builtin_bswap16(port));
-	return rtl_print(to, size, "%u.%u.%u.%u", bytes[0], bytes[1], bytes[2], bytes[3]);
+		rtl_print(to + at, TEXT_LENGTH - at, ":%u", __builtin_bswap16(port));
+	return to;
+}
+
+static NTSTATUS to_string(const struct in_addr *address, USHORT port, bool wide, void *to,
+			  ULONG *room)
+{
+	char text[TEXT_LENGTH];
+	if (!address || !room || (!to && *room))
+		return STATUS_INVALID_PARAMETER;
+	return rtl_address_put_counted(write_address(text, address, port), wide, to, room);
 }
 
 /* Returns the end of the text, its terminator. The buffer has room for 16 characters. */
 PSTR NTAPI RtlIpv4AddressToStringA(const struct in_addr *Address, PSTR S)
 {
-	return S + write_address(S, PLAIN_LENGTH, Address, 0);
+	char text[TEXT_LENGTH];
+	return rtl_address_put(write_address(text, Address, 0), false, S);
 }
 
 PWSTR NTAPI RtlIpv4AddressToStringW(const struct in_addr *Address, PWSTR S)
 {
-	char text[PLAIN_LENGTH];
-	size_t length = write_address(text, sizeof(text), Address, 0);
-	for (size_t i = 0; i <= length; i++)
-		S[i] = (WCHAR)text[i];
-	return S + length;
+	char text[TEXT_LENGTH];
+	return rtl_address_put(write_address(text, Address, 0), true, S);
 }
 
 /* *AddressStringLength: in characters with terminator, in and out. STATUS_INVALID_PARAMETER: too
@@ -184,31 +203,11 @@ PWSTR NTAPI RtlIpv4AddressToStringW(const struct in_addr *Address, PWSTR S)
 NTSTATUS NTAPI RtlIpv4AddressToStringExA(const struct in_addr *Address, USHORT Port,
 					 PSTR AddressString, PULONG AddressStringLength)
 {
-	char text[24];
-	if (!Address || !AddressStringLength || (!AddressString && *AddressStringLength))
-		return STATUS_INVALID_PARAMETER;
-	ULONG need = (ULONG)write_address(text, sizeof(text), Address, Port) + 1;
-	bool fits = need <= *AddressStringLength;
-	*AddressStringLength = need;
-	if (!fits)
-		return STATUS_INVALID_PARAMETER;
-	memcpy(AddressString, text, need);
-	return STATUS_SUCCESS;
+	return to_string(Address, Port, false, AddressString, AddressStringLength);
 }
 
 NTSTATUS NTAPI RtlIpv4AddressToStringExW(const struct in_addr *Address, USHORT Port,
 					 PWSTR AddressString, PULONG AddressStringLength)
 {
-	char text[24];
-	ULONG size = sizeof(text);
-	if (!Address || !AddressStringLength || (!AddressString && *AddressStringLength))
-		return STATUS_INVALID_PARAMETER;
-	RtlIpv4AddressToStringExA(Address, Port, text, &size);
-	bool fits = size <= *AddressStringLength;
-	*AddressStringLength = size;
-	if (!fits)
-		return STATUS_INVALID_PARAMETER;
-	for (ULONG i = 0; i < size; i++)
-		AddressString[i] = (WCHAR)text[i];
-	return STATUS_SUCCESS;
+	return to_string(Address, Port, true, AddressString, AddressStringLength);
 }

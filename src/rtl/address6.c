@@ -4,10 +4,10 @@
  *
  * Pure code. Text in: eight words in hexadecimal, one `::` for a run of zeros, an IPv4 address for
  * the last two. Text out: lower case, the first longest run of two or more zero words as `::`, an
- * IPv4-mapped address with its IPv4 part in decimal. With a scope `%N` behind it, with a port in
- * brackets: [fe80::1%4]:80.
- * Chosen: the text that is read ends at the first character that no address can have; if what is
- * before it is no address, *Terminator is the beginning.
+ * IPv4-mapped, IPv4-compatible or ISATAP address with its IPv4 part in decimal. With a scope `%N`
+ * behind it, with a port in brackets: [fe80::1%4]:80. Chosen: the text that is read ends at the
+ * first character that no address can have; if what is before it is no address, *Terminator is the
+ * beginning.
  */
 #include <in6addr.h>
 #include <ntifs.h>
@@ -15,25 +15,24 @@
 
 #define TEXT_LENGTH 72 /* the longest form with scope, brackets, port, and its terminator */
 
-static int digit(char c)
+unsigned rtl_digit(unsigned c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
 	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
 }
 
-bool rtl_number_read(const char **at, const char *end, int base, unsigned digits, uint64_t limit,
-		     uint64_t *value)
+bool rtl_number_read(const char **at, const char *end, unsigned base, unsigned digits,
+		     uint64_t limit, uint64_t *value)
 {
 	const char *begin = *at;
+	unsigned digit;
 	*value = 0;
-	while (*at < end && digit(**at) >= 0 && digit(**at) < base) {
-		if (*value > (limit - (unsigned)digit(**at)) / (unsigned)base)
+	for (; *at < end && (digit = rtl_digit((unsigned char)**at)) < base; (*at)++) {
+		if ((unsigned)(*at - begin) == digits || *value > (limit - digit) / base)
 			return false;
-		*value = *value * (unsigned)base + (unsigned)digit(*(*at)++);
-		if ((unsigned)(*at - begin) > digits)
-			return false;
+		*value = *value * base + digit;
 	}
 	return *at > begin;
 }
@@ -106,7 +105,8 @@ bool rtl_address6_read(const char *at, const char *end, uint8_t bytes[16])
 static size_t span(const char *text)
 {
 	size_t length = 0;
-	while (digit(text[length]) >= 0 || text[length] == ':' || text[length] == '.')
+	while (rtl_digit((unsigned char)text[length]) < 16 || text[length] == ':' ||
+	       text[length] == '.')
 		length++;
 	return length;
 }
@@ -223,12 +223,22 @@ static unsigned zeros(const struct in6_addr *address, unsigned words, unsigned *
 	return best;
 }
 
+/* The last two words are an IPv4 address: mapped, compatible (but not :: and ::1), or ISATAP. */
+static bool holds_ipv4(const struct in6_addr *address)
+{
+	bool zero = true;
+	for (unsigned i = 0; i < 5; i++)
+		zero = zero && !word_of(address, i);
+	unsigned fifth = word_of(address, 5);
+	return (zero && (fifth == 0xffff || (!fifth && word_of(address, 6)))) ||
+	       (!(word_of(address, 4) & ~0x200u) && fifth == 0x5efe);
+}
+
 static size_t write_plain(char *to, size_t size, const struct in6_addr *address)
 {
 	const uint8_t *bytes = address->u.Byte;
-	bool mapped = !word_of(address, 0) && !word_of(address, 1) && !word_of(address, 2) &&
-		      !word_of(address, 3) && !word_of(address, 4) && word_of(address, 5) == 0xffff;
-	unsigned words = mapped ? 6 : 8, begin = 9, length = zeros(address, words, &begin);
+	bool ipv4 = holds_ipv4(address);
+	unsigned words = ipv4 ? 6 : 8, begin = 9, length = zeros(address, words, &begin);
 	size_t at = 0;
 	for (unsigned i = 0; i < words; i++) {
 		if (i == begin) {
@@ -239,37 +249,45 @@ static size_t write_plain(char *to, size_t size, const struct in6_addr *address)
 					i && i != begin + length ? ":" : "", word_of(address, i));
 		}
 	}
-	if (mapped)
-		at += rtl_print(to + at, size - at, ":%u.%u.%u.%u", bytes[12], bytes[13], bytes[14],
+	if (ipv4)
+		at += rtl_print(to + at, size - at, "%s%u.%u.%u.%u",
+				begin + length == words ? "" : ":", bytes[12], bytes[13], bytes[14],
 				bytes[15]);
 	return at;
 }
 
-static size_t write_whole(char *to, size_t size, const struct in6_addr *address, ULONG scope,
-			  USHORT port)
+static const char *write_whole(char to[TEXT_LENGTH], const struct in6_addr *address, ULONG scope,
+			       USHORT port)
 {
-	size_t at = port ? rtl_print(to, size, "[") : 0;
-	at += write_plain(to + at, size - at, address);
+	size_t at = port ? rtl_print(to, TEXT_LENGTH, "[") : 0;
+	at += write_plain(to + at, TEXT_LENGTH - at, address);
 	if (scope)
-		at += rtl_print(to + at, size - at, "%%%u", scope);
+		at += rtl_print(to + at, TEXT_LENGTH - at, "%%%u", scope);
 	if (port)
-		at += rtl_print(to + at, size - at, "]:%u", __builtin_bswap16(port));
-	return at;
+		rtl_print(to + at, TEXT_LENGTH - at, "]:%u", __builtin_bswap16(port));
+	return to;
+}
+
+static NTSTATUS to_string(const struct in6_addr *address, ULONG scope, USHORT port, bool wide,
+			  void *to, ULONG *room)
+{
+	char text[TEXT_LENGTH];
+	if (!address || !room || (!to && *room))
+		return STATUS_INVALID_PARAMETER;
+	return rtl_address_put_counted(write_whole(text, address, scope, port), wide, to, room);
 }
 
 /* The buffer has room for 46 characters; returns the end of the text. */
 PSTR NTAPI RtlIpv6AddressToStringA(const struct in6_addr *Addr, PSTR S)
 {
-	return S + write_plain(S, 46, Addr);
+	char text[TEXT_LENGTH];
+	return rtl_address_put(write_whole(text, Addr, 0, 0), false, S);
 }
 
 PWSTR NTAPI RtlIpv6AddressToStringW(const struct in6_addr *Addr, PWSTR S)
 {
-	char text[46];
-	size_t length = write_plain(text, sizeof(text), Addr);
-	for (size_t i = 0; i <= length; i++)
-		S[i] = (WCHAR)text[i];
-	return S + length;
+	char text[TEXT_LENGTH];
+	return rtl_address_put(write_whole(text, Addr, 0, 0), true, S);
 }
 
 /* *AddressStringLength: in characters with terminator, in and out. STATUS_SUCCESS;
@@ -277,31 +295,11 @@ PWSTR NTAPI RtlIpv6AddressToStringW(const struct in6_addr *Addr, PWSTR S)
 NTSTATUS NTAPI RtlIpv6AddressToStringExA(const struct in6_addr *Address, ULONG ScopeId, USHORT Port,
 					 PSTR AddressString, PULONG AddressStringLength)
 {
-	char text[TEXT_LENGTH];
-	if (!Address || !AddressStringLength || (!AddressString && *AddressStringLength))
-		return STATUS_INVALID_PARAMETER;
-	ULONG need = (ULONG)write_whole(text, sizeof(text), Address, ScopeId, Port) + 1;
-	bool fits = need <= *AddressStringLength;
-	*AddressStringLength = need;
-	if (!fits)
-		return STATUS_INVALID_PARAMETER;
-	memcpy(AddressString, text, need);
-	return STATUS_SUCCESS;
+	return to_string(Address, ScopeId, Port, false, AddressString, AddressStringLength);
 }
 
 NTSTATUS NTAPI RtlIpv6AddressToStringExW(const struct in6_addr *Address, ULONG ScopeId, USHORT Port,
 					 PWSTR AddressString, PULONG AddressStringLength)
 {
-	char text[TEXT_LENGTH];
-	ULONG size = sizeof(text);
-	if (!Address || !AddressStringLength || (!AddressString && *AddressStringLength))
-		return STATUS_INVALID_PARAMETER;
-	RtlIpv6AddressToStringExA(Address, ScopeId, Port, text, &size);
-	bool fits = size <= *AddressStringLength;
-	*AddressStringLength = size;
-	if (!fits)
-		return STATUS_INVALID_PARAMETER;
-	for (ULONG i = 0; i < size; i++)
-		AddressString[i] = (WCHAR)text[i];
-	return STATUS_SUCCESS;
+	return to_string(Address, ScopeId, Port, true, AddressString, AddressStringLength);
 }

@@ -32,6 +32,13 @@ size_t rtl_utf8_next(const char *text, size_t size, uint32_t *point);
 /* Encode a code point as UTF-16: returns the units written (1 or 2). */
 size_t rtl_utf16_put(WCHAR units[2], uint32_t point);
 
+/* The value of a digit of base 16, or more. */
+unsigned rtl_digit(unsigned c);
+/* An address in text to a driver's buffer of bytes or (wide) UTF-16; returns its terminator. */
+void *rtl_address_put(const char *text, bool wide, void *to);
+/* *room: in characters with terminator, in and out. STATUS_INVALID_PARAMETER: it is too small. */
+NTSTATUS rtl_address_put_counted(const char *text, bool wide, void *to, ULONG *room);
+
 WCHAR rtl_downcase(WCHAR character);
 size_t rtl_wide_length(const WCHAR *text);
 

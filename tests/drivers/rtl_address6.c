@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* rtl_address6.c: IPv6 addresses in text, both ways; mstcpip.h's helpers. */
+/* rtl_address6.c: IPv6 addresses in text, both ways; IPv4 addresses into text; mstcpip.h's helpers.
+ */
 #include "check.h"
 #include <mstcpip.h>
 
@@ -46,6 +47,13 @@ static void test_plain(void)
 	CHECK(goes_round("::ffff:192.0.2.1", "::ffff:192.0.2.1") &&
 		      goes_round("::ffff:c000:201", "::ffff:192.0.2.1"),
 	      "an IPv4-mapped address");
+	CHECK(goes_round("::c000:201", "::192.0.2.1") && goes_round("::1:0", "::0.1.0.0") &&
+		      goes_round("::8", "::8"),
+	      "an IPv4-compatible address");
+	CHECK(goes_round("fe80::5efe:a00:1", "fe80::5efe:10.0.0.1") &&
+		      goes_round("fe80::200:5efe:1.2.3.4", "fe80::200:5efe:1.2.3.4") &&
+		      goes_round("1:2::1.2.3.4", "1:2::102:304"),
+	      "an ISATAP address");
 	CHECK(NT_SUCCESS(RtlIpv6StringToAddressA("fe80::1%4", &end, &address)) && *end == '%',
 	      "the terminator");
 	CHECK(!NT_SUCCESS(RtlIpv6StringToAddressA("fe80:1", &end, &address)), "too few words");
@@ -79,6 +87,45 @@ static void test_extended(void)
 	      "what is none");
 }
 
+static BOOLEAN same_wide(const WCHAR *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
+
+static void test_ipv4(void)
+{
+	IN_ADDR address = {{{192, 0, 2, 255}}};
+	CHAR text[32];
+	WCHAR wide[32];
+	ULONG length = 11;
+	CHECK(RtlIpv4AddressToStringA(&address, text) == text + 11 && same(text, "192.0.2.255") &&
+		      RtlIpv4AddressToStringW(&address, wide) == wide + 11 &&
+		      same_wide(wide, "192.0.2.255"),
+	      "DEF-78 IPv4, to its terminator");
+	CHECK(RtlIpv4AddressToStringExA(&address, 0, text, &length) == STATUS_INVALID_PARAMETER &&
+		      length == 12 &&
+		      RtlIpv4AddressToStringExA(&address, 0, text, &length) == STATUS_SUCCESS &&
+		      length == 12 && same(text, "192.0.2.255"),
+	      "DEF-78 IPv4: the need, and what fits exactly");
+	length = 32;
+	CHECK(RtlIpv4AddressToStringExW(&address, RtlUshortByteSwap(65535), wide, &length) ==
+			      STATUS_SUCCESS &&
+		      length == 18 && same_wide(wide, "192.0.2.255:65535"),
+	      "DEF-78 IPv4 with a port");
+	length = 0;
+	CHECK(RtlIpv4AddressToStringExW(&address, 0, NULL, &length) == STATUS_INVALID_PARAMETER &&
+		      length == 12 &&
+		      RtlIpv4AddressToStringExW(NULL, 0, wide, &length) ==
+			      STATUS_INVALID_PARAMETER &&
+		      RtlIpv4AddressToStringExA(&address, 0, NULL, &length) ==
+			      STATUS_INVALID_PARAMETER,
+	      "DEF-78 IPv4: no buffer, no address");
+}
+
 static void test_helpers(void)
 {
 	SOCKADDR_INET inet;
@@ -108,6 +155,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	driver->DriverUnload = OnUnload;
 	test_plain();
 	test_extended();
+	test_ipv4();
 	test_helpers();
 	return check_result();
 }
