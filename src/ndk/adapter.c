@@ -225,9 +225,11 @@ unsigned ndk_adapter_describe(NDK_ADAPTER *handle, char *text, size_t size)
 		const struct ndk_object *object = CONTAINING_RECORD(entry, struct ndk_object, all);
 		if (object->adapter != adapter || object->class == &adapter_class)
 			continue;
+		char where[48];
+		vf_address_where(object->caller, where, sizeof where);
 		if (used < size)
-			used += rtl_print(text + used, size - used, "%sthe %s %p",
-					  count ? ", " : "", object->class->name, object);
+			used += rtl_print(text + used, size - used, "%sthe %s %p from %s",
+					  count ? ", " : "", object->class->name, object, where);
 		count++;
 	}
 	ke_lock_lower(&ndk_lock, old);
@@ -237,13 +239,13 @@ unsigned ndk_adapter_describe(NDK_ADAPTER *handle, char *text, size_t size)
 static void wait(struct ndk_adapter *adapter, uint64_t caller)
 {
 	LARGE_INTEGER patience = {.QuadPart = -10000LL * ndk_patience_ms};
-	char what[120];
+	char what[160];
 	if (KeWaitForSingleObject(&adapter->gone, Executive, KernelMode, FALSE, &patience) !=
 	    STATUS_TIMEOUT)
 		return;
 	unsigned count = ndk_adapter_describe((NDK_ADAPTER *)adapter, what, sizeof what);
 	vf_report(VF_NdkAdapterClose, "NdkCloseAdapter", caller, (uint64_t)adapter,
-		  "waits for %u open objects: %s", count, what);
+		  "waits for %u open object%s: %s", count, count == 1 ? "" : "s", what);
 	KeWaitForSingleObject(&adapter->gone, Executive, KernelMode, FALSE, NULL);
 }
 
