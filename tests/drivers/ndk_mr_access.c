@@ -278,16 +278,19 @@ static void region_before_window(void)
 	NDK_MR *mr = region(FALSE);
 	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
 	CHECK(bind(mr, mw, (ULONG64)data, PAGE_SIZE) == STATUS_SUCCESS, "NDK-64 bound");
-	UINT32 token = mw->Dispatch->NdkGetRemoteTokenFromMw(mw);
+	UINT32 token = mw->Dispatch->NdkGetRemoteTokenFromMw(mw), whole = token_of(mr);
 	call_begin(&region_closed);
 	call_begin(&window_closed);
 	NTSTATUS status = mr->Dispatch->NdkCloseMr(&mr->Header, call_closed, &region_closed);
 	check_sleep(10);
 	CHECK(status == STATUS_PENDING && !KeReadStateEvent(&region_closed.done),
 	      "NDK-83 the region's close waits for the window's");
+	CHECK(!io_is_loopback(&io) || denied(whole, (ULONG64)data, 1, STATUS_ACCESS_VIOLATION),
+	      "NDK-128 nobody gets at the bytes of a region whose close has begun");
 	status = mw->Dispatch->NdkCloseMw(&mw->Header, call_closed, &window_closed);
 	call_end(&window_closed, status);
 	call_end(&region_closed, STATUS_PENDING);
+	again();
 	CHECK(refused(token, (ULONG64)data, 1, STATUS_ACCESS_VIOLATION), "NDK-128 both are gone");
 }
 

@@ -95,6 +95,12 @@ static __attribute__((unused)) void kept(struct io *io)
 		      cq->Dispatch->NdkControlCqInterruptModeration(cq, 0, 0) == STATUS_SUCCESS &&
 		      WAIT(cq->Dispatch->NdkResizeCq, cq, 200) == STATUS_SUCCESS,
 	      "NDK-107 a chain that ends; features that the adapter has");
+	io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), NDK_OP_FLAG_DEFER,
+		 NULL);
+	CHECK(io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0x80000000,
+		       NULL) == STATUS_INVALID_PARAMETER &&
+		      io_status(cq) == STATUS_SUCCESS,
+	      "NDK-107 an inline failure ends a chain, too");
 	cq->Dispatch->NdkArmCq(cq, NDK_CQ_NOTIFY_ANY);
 }
 
