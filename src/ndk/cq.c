@@ -305,6 +305,9 @@ NTSTATUS NTAPI ndk_create_cq(NDK_ADAPTER *pNdkAdapter, ULONG CqDepth,
 	(void)Affinity;
 	if (!ndk_object_enter(adapter, NdkObjectTypeAdapter, "NdkCreateCq", caller))
 		return STATUS_INVALID_DEVICE_STATE;
+	if (CqNotification && vf_on())
+		ndk_check_routine(&adapter->object, "notification callback", CqNotification,
+				  caller);
 	if (CqDepth && CqDepth <= adapter->info.MaxCqDepth) {
 		struct ndk_cq *cq = make(&adapter->object, CqDepth, caller);
 		status = STATUS_INSUFFICIENT_RESOURCES;

@@ -233,6 +233,9 @@ NTSTATUS ndk_request_end(struct ndk_request *request, enum ndk_how how, NTSTATUS
 void ndk_request_run(struct ndk_request *request); /* object.c: the completion, now */
 /* From any thread, once; the callback comes by delivery, never in the caller's frame. */
 void ndk_request_complete(struct ndk_request *request, NTSTATUS status);
+/* While the verifier is on: can `routine` be called? `what`: "completion routine". */
+void ndk_check_routine(const struct ndk_object *object, const char *what, const void *routine,
+		       uint64_t caller);
 /* Never to be completed: the function returns a failure inline after all. */
 void ndk_request_discard(struct ndk_request *request);
 

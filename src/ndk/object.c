@@ -379,6 +379,8 @@ static void check_close(const struct ndk_object *object, const void *completion,
 	if (!completion)
 		vf_report(VF_NdkCompletion, function, caller, (uint64_t)object,
 			  "closes the %s %p without a completion routine", name_of(object), object);
+	else
+		ndk_check_routine(object, "close completion", completion, caller);
 	if (pending.count && !object->class->close_cancels)
 		report_pending(object, &pending, caller);
 	else if (calls && !ndk_in_callback())

@@ -66,18 +66,28 @@ static void run(struct ndk_delivery *delivery)
 	ndk_request_run(CONTAINING_RECORD(delivery, struct ndk_request, delivery));
 }
 
-static void check_routine(const struct ndk_object *object, const void *routine, uint64_t caller)
+void ndk_check_routine(const struct ndk_object *object, const char *what, const void *routine,
+		       uint64_t caller)
 {
-	char where[64];
+	char where[64] = "";
+	const char *fault = vf_routine_fault((uint64_t)routine);
+	if (!fault)
+		return;
+	vf_address_where((uint64_t)routine, where, sizeof where);
+	vf_report(VF_NdkCompletion, NULL, caller, (uint64_t)object,
+		  "the %s %p%s%s of a call on the %s %p %s", what, routine, where[0] ? ", " : "",
+		  where, object->class->name, object, fault);
+}
+
+static void check_completion(const struct ndk_object *object, const void *routine, uint64_t caller)
+{
 	if (!routine)
 		vf_report(VF_NdkCompletion, NULL, caller, (uint64_t)object,
 			  "a call on the %s %p that may return STATUS_PENDING has no completion "
 			  "routine",
 			  object->class->name, object);
-	else if (!vf_address_where((uint64_t)routine, where, sizeof where))
-		vf_report(VF_NdkCompletion, NULL, caller, (uint64_t)object,
-			  "the completion routine %p of a call on the %s %p lies in no driver",
-			  routine, object->class->name, object);
+	else
+		ndk_check_routine(object, "completion routine", routine, caller);
 }
 
 struct ndk_request *ndk_request_pend(void *pointer, const void *routine, void *context,
@@ -88,7 +98,7 @@ struct ndk_request *ndk_request_pend(void *pointer, const void *routine, void *c
 	if (!request)
 		return NULL;
 	if (vf_on())
-		check_routine(object, routine, caller);
+		check_completion(object, routine, caller);
 	ndk_delivery_initialize(&request->delivery, run);
 	request->object = object;
 	request->kind = NDK_REQUEST;

@@ -230,6 +230,9 @@ NTSTATUS NTAPI ndk_create_srq(NDK_PD *pNdkPd, ULONG SrqDepth, ULONG MaxReceiveRe
 	(void)Affinity;
 	if (!ndk_object_enter(pNdkPd, NdkObjectTypePd, "NdkCreateSrq", caller))
 		return STATUS_INVALID_DEVICE_STATE;
+	if (SrqNotification && vf_on())
+		ndk_check_routine(&parameters.pd->object, "notification callback", SrqNotification,
+				  caller);
 	if (within_limits(&parameters.pd->object.adapter->info, &parameters, NotifyThreshold)) {
 		struct ndk_srq *srq = make(&parameters, NotifyThreshold, caller);
 		status = STATUS_INSUFFICIENT_RESOURCES;

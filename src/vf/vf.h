@@ -114,6 +114,12 @@ const char *vf_rule_remedy(enum vf_rule rule);
 bool vf_rule_is_advice(enum vf_rule rule);
 /* `bad.sys+0x1a2c`; false and an empty text when the address lies in no driver. NMI-safe. */
 bool vf_address_where(uint64_t address, char *where, size_t size);
+/*
+ * Can a driver mean this address as a routine that is called? 0: it can; else what is wrong, after
+ * "the routine ...": it lies in no driver, in data, or inside a function whose frame is made there.
+ * Any IRQL.
+ */
+const char *vf_routine_fault(uint64_t address);
 const char *vf_irql_name(KIRQL irql); /* DISPATCH_LEVEL */
 
 /* Judge only these drivers: file names joined with commas, without case; 0 or empty: all (VER-3).

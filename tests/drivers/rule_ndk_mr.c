@@ -140,6 +140,19 @@ static NTSTATUS broken(void)
 	check_sleep(50);
 	return NT_SUCCESS(status) && NT_SUCCESS(take());
 }
+#elif CASE == 32 || CASE == 33 || CASE == 34
+/* Data, the middle of a function, and a callback that is no function: not one of them is called,
+ * since the machine stops at the finding. */
+static NTSTATUS broken(void)
+{
+	NDK_FN_REQUEST_COMPLETION *wrong = (NDK_FN_REQUEST_COMPLETION *)(ULONG_PTR)&io;
+	if (CASE == 33)
+		wrong = (NDK_FN_REQUEST_COMPLETION *)((ULONG_PTR)io_pair + 64);
+	if (CASE == 34)
+		return !!MAKE(NDK_CQ, io.a.adapter->Dispatch->NdkCreateCq, io.a.adapter, 1,
+			      (NDK_FN_CQ_NOTIFICATION_CALLBACK *)wrong, NULL, NULL);
+	return NT_SUCCESS(mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, wrong, NULL));
+}
 #elif CASE == 12
 static KEVENT done;
 static volatile LONG tried;

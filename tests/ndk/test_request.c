@@ -33,6 +33,11 @@ bool vf_address_where(uint64_t address, char *where, size_t size)
 	return address != 0x666; /* in no driver */
 }
 
+const char *vf_routine_fault(uint64_t address)
+{
+	return address == 0x666 ? "lies in no driver" : NULL;
+}
+
 void *ex_allocate(size_t size, ULONG tag, POOL_TYPE type)
 {
 	(void)tag, (void)type;
