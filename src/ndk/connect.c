@@ -441,7 +441,6 @@ static NTSTATUS disconnect_start(const struct call *call)
 	NTSTATUS status = ndk_connector_check(connector, NDK_CALL_DISCONNECT);
 	if (NT_SUCCESS(status)) {
 		connector->state = NDK_DISCONNECTING;
-		connector->told = true;
 		connector->disconnect = request;
 		ndk_qp_advance(connector->qp, NDK_QP_DEAD);
 	}

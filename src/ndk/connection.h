@@ -66,7 +66,7 @@ struct ndk_connector {
 	struct ke_lock lock; /* all below */
 	enum ndk_connector_state state;
 	NTSTATUS failure;
-	bool passive, told; /* told: the disconnect event was queued */
+	bool passive;
 	struct ndk_qp *qp;
 	struct ndk_listener *listener; /* passive */
 	struct ndk_endpoint *endpoint; /* active, from a shared one */

@@ -114,13 +114,11 @@ void ndk_connector_peer_gone(struct ndk_connector *connector, uint32_t reason)
 {
 	KIRQL old = ke_lock_raise(&connector->lock);
 	bool connected = connector->state == NDK_CONNECTED;
-	bool tell = connected && connector->event && !connector->told &&
-		    !ndk_closing(&connector->object);
+	bool tell = connected && connector->event && !ndk_closing(&connector->object);
 	if (connected) {
 		connector->state = NDK_PEER_GONE;
 		ndk_qp_advance(connector->qp, NDK_QP_PEER_GONE);
 		connector->reason = reason;
-		connector->told = true;
 	}
 	if (tell)
 		ndk_busy_get(&connector->object); /* until the event has returned */
