@@ -220,18 +220,71 @@ static void count(struct ndk_object *object, bool more)
 	}
 }
 
+/* An invalidation: the region that the window is bound to, counted once more. 0: none. */
+static struct ndk_mr *hold_bound(struct ndk_object *object)
+{
+	struct ndk_mw *mw = (struct ndk_mw *)object;
+	if (object->class->type != NdkObjectTypeMw)
+		return NULL;
+	KIRQL old = ke_lock_raise(&mw->lock);
+	struct ndk_mr *mr = mw->mr;
+	if (mr) {
+		atomic_fetch_add(&mr->windows, 1);
+		ndk_busy_get(&mr->object);
+	}
+	ke_lock_lower(&mw->lock, old);
+	return mr;
+}
+
 NTSTATUS ndk_change_apply_early(struct ndk_change *change)
 {
+	bool invalidates = change->kind == NDK_CHANGE_INVALIDATE;
+	if (change->fails)
+		return STATUS_ACCESS_VIOLATION;
+	struct ndk_mr *held = invalidates ? hold_bound(change->object) : NULL;
 	count(change->object, true);
 	NTSTATUS status = apply(change);
 	change->kind = NDK_CHANGE_APPLIED;
+	if (NT_SUCCESS(status) && !invalidates)
+		change->kind = NDK_CHANGE_UNDOABLE;
+	if (change->object->class->type == NdkObjectTypeMr)
+		change->generation = ((struct ndk_mr *)change->object)->generation;
+	change->mr = held;
 	return status;
+}
+
+/* The request failed after all (NDK-130), and nothing else has changed the object since. */
+static void undo(struct ndk_change *change)
+{
+	struct ndk_mr *bound = NULL;
+	if (change->object->class->type == NdkObjectTypeMr) {
+		struct ndk_mr *mr = (struct ndk_mr *)change->object;
+		KIRQL old = ke_lock_raise(&mr->lock);
+		if (mr->generation == change->generation)
+			invalidate_mr(mr);
+		ke_lock_lower(&mr->lock, old);
+	} else {
+		struct ndk_mw *mw = (struct ndk_mw *)change->object;
+		KIRQL old = ke_lock_raise(&mw->lock);
+		if (mw->memory.remote_token == change->memory.remote_token)
+			bound = invalidate_mw(mw);
+		ke_lock_lower(&mw->lock, old);
+	}
+	if (bound)
+		ndk_antecedent_drop(change->object, bound);
+}
+
+void ndk_change_end(struct ndk_change *change, NTSTATUS status)
+{
+	if (change->kind == NDK_CHANGE_UNDOABLE && !NT_SUCCESS(status))
+		undo(change);
+	ndk_change_drop(change);
 }
 
 void ndk_change_drop(struct ndk_change *change)
 {
 	count(change->object, false);
-	if (change->kind == NDK_CHANGE_BIND) {
+	if (change->mr) {
 		atomic_fetch_sub(&change->mr->windows, 1);
 		ndk_busy_put(&change->mr->object);
 	}

@@ -8,13 +8,18 @@ enum ndk_change_kind {
 	NDK_CHANGE_FAST_REGISTER,
 	NDK_CHANGE_BIND,
 	NDK_CHANGE_INVALIDATE,
-	NDK_CHANGE_APPLIED, /* its request is still under way */
+	/* Applied early, the request is under way: */
+	NDK_CHANGE_APPLIED,
+	NDK_CHANGE_UNDOABLE, /* a registration or a binding */
 };
 
 struct ndk_change {
 	enum ndk_change_kind kind;
 	struct ndk_object *object; /* referenced */
-	struct ndk_mr *mr;         /* BIND: counted in its windows, referenced */
+	/* Counted in its windows, referenced. BIND: the window's. APPLIED: that the window was
+	 * bound to, which the device may still let a peer through; or 0. */
+	struct ndk_mr *mr;
+	uint64_t generation;       /* UNDOABLE, of an MR: the registration */
 	struct ndk_region *region; /* BIND: the window's slot and token, until it is applied */
 	struct ndk_memory memory;
 	struct ndk_run run;

@@ -368,6 +368,8 @@ NTSTATUS ndk_change_invalidate(NDK_OBJECT_HEADER *object, struct ndk_pd *pd, uin
 NTSTATUS ndk_change_apply(struct ndk_change *change);
 /* The request was flushed or failed. */
 void ndk_change_drop(struct ndk_change *change);
+/* The request is over, with this status: drop what was not applied, or was applied early. */
+void ndk_change_end(struct ndk_change *change, NTSTATUS status);
 /* When its turn comes it fails, and nothing changes (--ndk-fail). */
 void ndk_change_fail(struct ndk_change *change);
 /* For a provider with its own device: the memory that becomes accessible (0: an invalidation), and

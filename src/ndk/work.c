@@ -118,7 +118,7 @@ void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_erro
 		.ProviderErrorCode = provider_error,
 	};
 	if (work->change)
-		ndk_change_drop(work->change);
+		ndk_change_end(work->change, status);
 	if (captured)
 		release(work); /* before the consumer can post again */
 	if (!silent)

@@ -111,7 +111,8 @@ void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_erro
  */
 int ndk_change_apply(struct ndk_change *change);
 /* For a provider with its own device, which looks regions up when a request is posted: applied now,
- * but the region is not at rest until the request completes (`change` stays with it). */
+ * but the region is not at rest until the request completes (`change` stays with it): a window that
+ * is invalidated still counts as bound, and what fails is taken back (NDK-130). */
 int ndk_change_apply_early(struct ndk_change *change);
 /* For a provider with its own device: the memory that becomes accessible (0: an invalidation), and
  * the MR or MW. */

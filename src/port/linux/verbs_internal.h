@@ -140,6 +140,8 @@ struct verbs_memory {
 	char *base; /* what is, or is to be, registered; of a window: of its region */
 	uint64_t start, length;
 	uint32_t rights;
+	uint32_t token; /* of a window that was just made */
+	bool fast;      /* the region is the data thread's */
 };
 
 bool verbs_memory_start(void);
@@ -172,6 +174,7 @@ struct verbs_node {
 	bool done;    /* the device is through with it; waits for those before it */
 	bool broken;  /* its failure broke the QP */
 	bool window;  /* the device has a bind or invalidation of a window for it */
+	bool applied; /* it changes its region, in the core already */
 	bool flagged; /* a receive: the device says that it invalidated `token` */
 	struct verbs_qp *qp;
 	struct verbs_srq *srq;

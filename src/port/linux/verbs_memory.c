@@ -12,7 +12,7 @@
  * within bounds inside its region. A type 2 window works through the QP only that bound it.
  *
  * Contexts: operations on a baton; jobs on the memory thread, those of fast-register MRs and
- * windows, once they can be bound, on the data thread. No locks.
+ * windows on the data thread. No locks.
  *
  * Chosen: pages that do not lie together in the process cannot be registered as one region with
  * verbs: STATUS_INSUFFICIENT_RESOURCES.
@@ -114,14 +114,29 @@ static void window_make(struct verbs_job *job)
 	struct verbs_region *region = m->region;
 	if (!region->mw)
 		region->mw = ibv_alloc_mw(m->pd->pd, IBV_MW_TYPE_2);
+	m->token = region->mw ? region->mw->rkey : 0;
 	verbs_finish(job, region->mw ? NDK_SUCCESS : NDK_INSUFFICIENT_RESOURCES);
+}
+
+static void region_free(struct verbs_region *region)
+{
+	atomic_store(&region->lkey, 0);
+	atomic_fetch_add(&region->generation, 1);
+	verbs_pool_put(&regions, region);
+}
+
+static void mw_end(struct verbs_memory *m, int status)
+{
+	if (status == NDK_SUCCESS)
+		ndk_memory_token(m->object, m->token);
+	else
+		region_free(m->region); /* nobody destroys what was not made */
 }
 
 static void mw_made(struct verbs_job *job)
 {
 	struct verbs_memory *m = (struct verbs_memory *)job;
-	if (job->status == NDK_SUCCESS)
-		ndk_memory_token(m->object, m->region->mw->rkey);
+	mw_end(m, job->status);
 	ndk_created(m->object, job->status);
 }
 
@@ -141,19 +156,13 @@ int verbs_memory_create(void *object, enum ndk_type type)
 	m->region->fresh_token = 0;
 	if (type == NDK_TYPE_MR)
 		return NDK_SUCCESS;
+	m->fast = true;
 	m->job.run = window_make;
 	m->job.done = mw_made;
-	int status = verbs_call(&verbs_memory, &m->job);
-	if (status == NDK_SUCCESS)
-		ndk_memory_token(object, m->region->mw->rkey);
+	int status = verbs_call(&verbs_data, &m->job);
+	if (status != NDK_PENDING)
+		mw_end(m, status);
 	return status;
-}
-
-static void region_free(struct verbs_region *region)
-{
-	atomic_store(&region->lkey, 0);
-	atomic_fetch_add(&region->generation, 1);
-	verbs_pool_put(&regions, region);
 }
 
 static void tell_token(struct verbs_job *job)
@@ -179,7 +188,7 @@ void verbs_region_renew(struct verbs_region *region)
 	atomic_store(&region->lkey, 0);
 	verbs_dereg(region->mr);
 	region->mr = NULL;
-	region->mw = ibv_alloc_mw(m->pd->pd, IBV_MW_TYPE_2);
+	region->mw = region->mw ? ibv_alloc_mw(m->pd->pd, IBV_MW_TYPE_2) : NULL;
 	if (region->mw && !atomic_exchange(&region->fresh_token, region->mw->rkey)) {
 		m->renewed.done = tell_token;
 		atomic_store(&m->renewed.state, 0);
@@ -210,7 +219,7 @@ int verbs_memory_destroy(void *object, enum ndk_type type)
 	struct verbs_memory *m = ndk_private(object);
 	if (!m->region)
 		return NDK_SUCCESS;
-	if (!m->region->mw && !m->region->mr) {
+	if (!m->fast && !m->region->mr) {
 		region_free(m->region);
 		return NDK_SUCCESS;
 	}
@@ -286,18 +295,20 @@ int verbs_mr_deregister(struct ndk_mr *mr)
 static void mr_initialized(struct verbs_job *job)
 {
 	struct verbs_memory *m = (struct verbs_memory *)job;
-	struct ibv_mw *mw = m->region->mw;
-	ndk_mr_initialized(m->object, job->status, mw ? mw->rkey : 0);
+	ndk_mr_initialized(m->object, job->status, m->token);
 }
 
 int verbs_mr_initialize(struct ndk_mr *mr, uint32_t pages, bool remote)
 {
 	(void)pages;
 	struct verbs_memory *m = ndk_private(mr);
+	m->fast = true;
+	if (!remote && !m->token)
+		return NDK_SUCCESS; /* never for peers */
 	m->job.run = window_make;
 	m->job.done = mr_initialized;
-	int status = remote || m->region->mw ? verbs_call(&verbs_memory, &m->job) : NDK_SUCCESS;
-	if (status == NDK_SUCCESS && m->region->mw)
-		ndk_memory_token(mr, m->region->mw->rkey);
+	int status = verbs_call(&verbs_data, &m->job);
+	if (status == NDK_SUCCESS)
+		ndk_memory_token(mr, m->token);
 	return status;
 }

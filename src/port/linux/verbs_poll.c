@@ -101,8 +101,9 @@ static void finish(struct verbs_node *node)
 	bool alive = region && atomic_load(&region->generation) == node->generation;
 	if (alive && node->work->operation == NDK_INVALIDATE)
 		end_children(node->qp->device, region);
-	if (alive && node->window && node->status != NDK_SUCCESS)
-		verbs_region_renew(region); /* who knows what it is bound to */
+	if (alive && node->applied && node->status != NDK_SUCCESS &&
+	    (node->window || region->mr || region->bound))
+		verbs_region_renew(region); /* whatever it is bound to, nobody gets at it */
 	for (uint32_t i = 0; i < node->sge_count; i++)
 		verbs_dereg(node->sges[i].temporary);
 	verbs_dereg(node->leaves);
@@ -158,6 +159,7 @@ static void invalidated(struct verbs_qp *qp, struct verbs_node *node)
 			node->leaves = r->mr;
 			r->mr = NULL;
 			atomic_store(&r->lkey, 0);
+			end_children(qp->device, r);
 			return;
 		}
 }

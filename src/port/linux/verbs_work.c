@@ -130,6 +130,7 @@ static int post(struct ndk_qp *object, struct ndk_work *work)
 	}
 	if (work->change)
 		node->status = resolve_change(node, node->work);
+	node->applied = work->change && node->status == NDK_SUCCESS;
 	node->job.run = verbs_node_post;
 	node->job.done = verbs_node_done;
 	verbs_submit(&verbs_data, &node->job);
@@ -298,6 +299,10 @@ static bool post_bind(struct verbs_node *node, struct ibv_send_wr *wr)
 	bool remote = node->rights & (NDK_RIGHT_REMOTE_READ | NDK_RIGHT_REMOTE_WRITE);
 	bool window = node->work->operation == NDK_BIND || remote;
 	int access = verbs_access(node->rights);
+	if (region->mr || region->bound) { /* by another QP, whose invalidation has failed */
+		node->status = NDK_ACCESS_VIOLATION;
+		return false;
+	}
 	/* The window gives the peer its rights; the region under it gives none. */
 	struct ibv_mr *mr = verbs.ibv_reg_mr_iova(qp->pd->pd, node->base, node->length, node->start,
 						  (access & IBV_ACCESS_LOCAL_WRITE) |
@@ -319,8 +324,7 @@ static bool post_bind(struct verbs_node *node, struct ibv_send_wr *wr)
 		.length = node->length,
 		.mw_access_flags =
 			(unsigned)access & (IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE)};
-	if (!region->mw || region->bound ||
-	    (region->mw->rkey == node->remote_token && !change_key(node, wr)) ||
+	if (!region->mw || (region->mw->rkey == node->remote_token && !change_key(node, wr)) ||
 	    ibv_post_send(qp->qp, wr, &bad)) {
 		node->status = NDK_ACCESS_VIOLATION;
 		return false;
