@@ -223,7 +223,8 @@ typedef VOID(NETIOAPI_API_ *PIPFORWARD_CHANGE_CALLBACK)(PVOID CallerContext,
 							PMIB_IPFORWARD_ROW2 Row,
 							MIB_NOTIFICATION_TYPE NotificationType);
 
-/* All functions: IRQL < DISPATCH_LEVEL. */
+/* All functions but FreeMibTable (<= DISPATCH_LEVEL) and CancelMibChangeNotify2 (PASSIVE_LEVEL):
+ * IRQL < DISPATCH_LEVEL. */
 
 /* Interfaces */
 NETIOAPI_API GetIfEntry2(PMIB_IF_ROW2 Row);

@@ -30,8 +30,7 @@ NTSTATUS NETIOAPI_API_ ConvertInterfaceIndexToLuid(NET_IFINDEX InterfaceIndex,
 NTSTATUS NETIOAPI_API_ ConvertInterfaceLuidToIndex(const NET_LUID *InterfaceLuid,
 						   PNET_IFINDEX InterfaceIndex)
 {
-	const struct ndis_interface *interface =
-		InterfaceLuid ? ndis_interface_by_luid(*InterfaceLuid) : NULL;
+	const struct ndis_interface *interface = ndis_interface_of(InterfaceLuid, 0);
 	if (!interface || !InterfaceIndex)
 		return STATUS_INVALID_PARAMETER;
 	*InterfaceIndex = interface->index;
@@ -59,8 +58,7 @@ static NTSTATUS copy_name(PWSTR to, SIZE_T room, const WCHAR *from)
 NTSTATUS NETIOAPI_API_ ConvertInterfaceLuidToAlias(const NET_LUID *InterfaceLuid,
 						   PWSTR InterfaceAlias, SIZE_T Length)
 {
-	const struct ndis_interface *interface =
-		InterfaceLuid ? ndis_interface_by_luid(*InterfaceLuid) : NULL;
+	const struct ndis_interface *interface = ndis_interface_of(InterfaceLuid, 0);
 	if (!interface)
 		return STATUS_INVALID_PARAMETER;
 	return copy_name(InterfaceAlias, Length, interface->alias);
@@ -84,8 +82,7 @@ NTSTATUS NETIOAPI_API_ ConvertInterfaceAliasToLuid(const WCHAR *InterfaceAlias,
 NTSTATUS NETIOAPI_API_ ConvertInterfaceLuidToGuid(const NET_LUID *InterfaceLuid,
 						  GUID *InterfaceGuid)
 {
-	const struct ndis_interface *interface =
-		InterfaceLuid ? ndis_interface_by_luid(*InterfaceLuid) : NULL;
+	const struct ndis_interface *interface = ndis_interface_of(InterfaceLuid, 0);
 	if (!interface || !InterfaceGuid)
 		return STATUS_INVALID_PARAMETER;
 	*InterfaceGuid = interface->guid;
@@ -119,8 +116,7 @@ NTSTATUS NETIOAPI_API_ ConvertInterfaceLuidToNameW(const NET_LUID *InterfaceLuid
 {
 	char text[NDIS_ALIAS_LENGTH];
 	WCHAR wide[NDIS_ALIAS_LENGTH];
-	const struct ndis_interface *interface =
-		InterfaceLuid ? ndis_interface_by_luid(*InterfaceLuid) : NULL;
+	const struct ndis_interface *interface = ndis_interface_of(InterfaceLuid, 0);
 	if (!interface)
 		return STATUS_INVALID_PARAMETER;
 	name_of(interface, text, sizeof(text));
@@ -133,8 +129,7 @@ NTSTATUS NETIOAPI_API_ ConvertInterfaceLuidToNameA(const NET_LUID *InterfaceLuid
 						   PSTR InterfaceName, SIZE_T Length)
 {
 	char text[NDIS_ALIAS_LENGTH];
-	const struct ndis_interface *interface =
-		InterfaceLuid ? ndis_interface_by_luid(*InterfaceLuid) : NULL;
+	const struct ndis_interface *interface = ndis_interface_of(InterfaceLuid, 0);
 	if (!interface || !InterfaceName)
 		return STATUS_INVALID_PARAMETER;
 	name_of(interface, text, sizeof(text));

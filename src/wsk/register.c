@@ -16,6 +16,7 @@
  * registration of a block is refused with STATUS_INVALID_DEVICE_STATE.
  */
 #include "ex/ex.h"
+#include "mm/mm.h"
 #include "rtl/rtl.h"
 #include "ndk/ndk.h"
 #include "wsk/wsk_internal.h"
@@ -68,10 +69,17 @@ static void waiter_add(struct wsk_client *client, struct wsk_waiter *waiter)
 
 /* ---- Registration ---- */
 
+static void check_resident(const void *address, const char *what, uint64_t caller)
+{
+	if (vf_on() && mm_is_pageable((uint64_t)address))
+		vf_report(VF_WskPageable, "WskRegister", caller, (uint64_t)address,
+			  "is given the %s %p, which lies in pageable memory", what, address);
+}
+
 /*
- * Register a client. IRQL = PASSIVE_LEVEL. The NPI is copied; its Dispatch must stay until
- * WskDeregister. STATUS_SUCCESS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER;
- * STATUS_INVALID_DEVICE_STATE: the block is registered. (DEF-56, DEF-62)
+ * Register a client. IRQL = PASSIVE_LEVEL. The NPI is copied; its Dispatch and the block must stay,
+ * resident, until WskDeregister. STATUS_SUCCESS, STATUS_INSUFFICIENT_RESOURCES,
+ * STATUS_INVALID_PARAMETER; STATUS_INVALID_DEVICE_STATE: the block is registered. (DEF-56, DEF-62)
  */
 NTSTATUS WSKAPI WskRegister(PWSK_CLIENT_NPI WskClientNpi, PWSK_REGISTRATION WskRegistration)
 {
@@ -104,6 +112,8 @@ NTSTATUS WSKAPI WskRegister(PWSK_CLIENT_NPI WskClientNpi, PWSK_REGISTRATION WskR
 				  WskRegistration);
 		return STATUS_INVALID_DEVICE_STATE;
 	}
+	check_resident(WskRegistration, "registration block", VF_CALLER());
+	check_resident(WskClientNpi->Dispatch, "client's dispatch table", VF_CALLER());
 	WskRegistration->ReservedRegistrationState = 1;
 	WskRegistration->ReservedRegistrationContext = new;
 	WskRegistration->ReservedRegistrationLock = 0;

@@ -14,6 +14,26 @@ static const WSK_CLIENT_DISPATCH dispatch = {MAKE_WSK_VERSION(1, 0), 0, NULL};
 static WSK_REGISTRATION registration;
 static WSK_PROVIDER_NPI npi;
 
+#pragma section("PAGETABL", read, write)
+__declspec(allocate("PAGETABL")) static WSK_CLIENT_DISPATCH pageable = {MAKE_WSK_VERSION(1, 0), 0,
+									NULL};
+
+/* What the rule is about is read and written by Windows at DISPATCH_LEVEL. */
+static void register_pageable(void)
+{
+	WSK_CLIENT_NPI client = {NULL, CASE == 14 ? &pageable : &dispatch};
+	PWSK_REGISTRATION block = &registration;
+	if (CASE == 13)
+		block = ExAllocatePoolWithTag(PagedPool, sizeof(*block), 'tseT');
+	CHECK(WskRegister(&client, block) == STATUS_SUCCESS &&
+		      WskCaptureProviderNPI(block, WSK_NO_WAIT, &npi) == STATUS_SUCCESS,
+	      "DEF-62 it works");
+	WskReleaseProviderNPI(block);
+	WskDeregister(block);
+	if (CASE == 13)
+		ExFreePoolWithTag(block, 'tseT');
+}
+
 static NTSTATUS register_on_stack(PWSK_REGISTRATION block)
 {
 	WSK_CLIENT_NPI client = {NULL, &dispatch};
@@ -268,6 +288,10 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		everything_left();
 		return STATUS_CANCELLED;
 	case 12:
+		break;
+	case 13:
+	case 14:
+		register_pageable();
 		break;
 	default:
 		break_rule();
