@@ -74,8 +74,6 @@ void ndk_policy_set(enum ndk_complete complete, uint64_t seed);
 #define NDK_FAILURES 16u
 bool ndk_policy_fail(const char *name, uint32_t nth);
 
-/* How long a handshake of the loopback provider may take. */
-extern uint32_t ndk_handshake_ms;
 /* NdkArmCq is satisfied at once by entries that were there at the last notification (NDK-93). */
 extern bool ndk_strict_arm;
 /* A close of an adapter that waits longer is reported. */

@@ -183,6 +183,10 @@ struct ndk_provider {
 	const struct ndk_connection_operations *connection; /* work.h */
 };
 
+/* How long a handshake may take, at either side: then it fails with NDK_IO_TIMEOUT. The provider
+ * sees to it. */
+extern uint32_t ndk_handshake_ms;
+
 /* ---- Up-calls of memory and lifetime ---- */
 
 /* Device threads: there is something for `service`. Callable everywhere, without a baton too. */

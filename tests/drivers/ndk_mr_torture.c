@@ -11,6 +11,9 @@
  * closed the owner fills it, waits, and finds every byte as it was (NDK-50, DESIGN.md decision 7).
  * A refused request breaks its connection: the worker makes another.
  *
+ * On a fabric (verbs) a fast registration or a window is for the peer of the connection that made
+ * it, its owner here, and ends with that connection.
+ *
  * The seed is -DSEED=N; -DROUNDS=N requests of each worker.
  */
 #include "../torture/torture.h"
@@ -58,6 +61,7 @@ struct worker {
 };
 
 static struct io io;
+static BOOLEAN fabric;
 static NDK_PD *pd[2];
 static NDK_LISTENER *listener;
 static SOCKADDR_INET listens;
@@ -251,9 +255,24 @@ static void change(struct worker *w, struct region *r)
 /* The connection that may carry the owner's requests is gone, or is whole again. */
 static BOOLEAN rejoin(struct worker *w)
 {
+	ULONG kind = fabric ? FAST : KINDS;
+	struct region *r = w->regions;
 	w->broken++;
+	for (ULONG i = kind; i < KINDS; i++)
+		if (r[i].open)
+			begin_change(&r[i]);
 	part(w);
-	return join(w);
+	BOOLEAN joined = join(w);
+	for (ULONG i = kind; i < KINDS; i++) {
+		if (!r[i].open)
+			continue;
+		NTSTATUS status = joined ? close_now(w, &r[i]) : STATUS_SUCCESS;
+		if (!NT_SUCCESS(status))
+			complain("closing a region whose connection is gone", i, (ULONG)status);
+		check_quiet(w, &r[i]);
+		end_change(&r[i], FALSE);
+	}
+	return joined;
 }
 
 /* ---- The peers' side ---- */
@@ -268,9 +287,10 @@ static BOOLEAN all_are(const UCHAR *data, ULONG length, UCHAR value)
 }
 
 /* What the model says of a request. */
-static BOOLEAN allowed(const struct region *r, BOOLEAN write, ULONG64 beyond)
+static BOOLEAN allowed(const struct region *r, BOOLEAN own, BOOLEAN write, ULONG64 beyond)
 {
-	return r->open && !beyond && (write ? r->may_write : r->may_read);
+	return r->open && !beyond && (own || !fabric || r->kind == NORMAL) &&
+	       (write ? r->may_write : r->may_read);
 }
 
 static BOOLEAN attack(struct worker *w)
@@ -287,7 +307,7 @@ static BOOLEAN attack(struct worker *w)
 		return TRUE;
 	UINT32 token = r->token;
 	ULONG64 address = r->base + w->number * PART + beyond;
-	BOOLEAN expected = allowed(r, write, beyond);
+	BOOLEAN expected = allowed(r, owner == w->number, write, beyond);
 	if (r->version != version || (!expected && !wild) || !token)
 		return TRUE;
 
@@ -417,6 +437,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	driver->DriverUnload = unload;
 	if (!io_open(&io))
 		return STATUS_UNSUCCESSFUL;
+	fabric = !io_is_loopback(&io);
 	pd[0] = MAKE(NDK_PD, io.a.adapter->Dispatch->NdkCreatePd, io.a.adapter);
 	pd[1] = MAKE(NDK_PD, io.b.adapter->Dispatch->NdkCreatePd, io.b.adapter);
 	BOOLEAN made = listen();

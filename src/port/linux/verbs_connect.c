@@ -106,7 +106,7 @@ static void tell_failed(struct verbs_connection *c)
 static void fail_done(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, fail);
-	if (!(atomic_fetch_and(&c->flags, ~CONNECTION_FAILING) & CONNECTION_CLOSED))
+	if (!(atomic_fetch_and(&c->flags, ~CONNECTION_OVER) & CONNECTION_CLOSED))
 		tell_failed(c);
 	verbs_connection_put(c);
 }
@@ -115,14 +115,14 @@ static void fail_done(struct verbs_job *job)
 void verbs_connection_failed(struct verbs_connection *c, int status, bool answered)
 {
 	uint32_t flags = atomic_load(&c->flags);
-	if (flags & CONNECTION_FAILING)
+	if (flags & CONNECTION_OVER)
 		return;
 	c->failure = status;
 	c->answered = answered;
 	if (!c->parameters.qp || flags & CONNECTION_ACCEPTING) {
 		tell_failed(c);
 	} else {
-		atomic_fetch_or(&c->flags, CONNECTION_FAILING);
+		atomic_fetch_or(&c->flags, CONNECTION_OVER);
 		submit(c, &c->fail, fail_run, fail_done);
 	}
 }
@@ -207,6 +207,7 @@ static int connect_to(struct ndk_connector *connector,
 	c->parameters = *parameters;
 	c->qp = ndk_private(parameters->qp);
 	c->qp->connection = c;
+	verbs_handshake_begin(c);
 	submit(c, &c->start, connect_run, connect_done);
 	return NDK_PENDING;
 }
@@ -319,9 +320,22 @@ static int reject(struct ndk_connector *connector, const struct ndk_offer *offer
 {
 	struct verbs_connection *c = connection_of(connector);
 	c->parameters.offer = *offer;
+	atomic_fetch_or(&c->flags, CONNECTION_OVER);
 	let_go(c);
 	submit(c, &c->reject, reject_run, put_done);
 	return NDK_SUCCESS;
+}
+
+void verbs_connection_overdue(struct verbs_connection *c)
+{
+	uint32_t flags = atomic_load(&c->flags);
+	if (flags & (CONNECTION_ESTABLISHED | CONNECTION_OVER | CONNECTION_CLOSED))
+		return;
+	verbs_connection_failed(c, NDK_IO_TIMEOUT, false);
+	if (c->parameters.qp || flags & CONNECTION_ACCEPTING)
+		return;
+	atomic_fetch_or(&c->flags, CONNECTION_OVER); /* and the peer hears of it */
+	submit(c, &c->reject, reject_run, put_done);
 }
 
 void verbs_connection_refuse(struct verbs_connection *c)

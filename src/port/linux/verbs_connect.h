@@ -14,7 +14,7 @@ enum {
 	CONNECTION_DOWN = 16,         /* rdma_cm said so, or never will */
 	CONNECTION_BROKEN = 32,
 	CONNECTION_CLOSED = 64,
-	CONNECTION_FAILING = 128, /* a connect; its id is taken down */
+	CONNECTION_OVER = 128, /* a connect that is taken down; rejected: nothing comes of it */
 };
 
 /*
@@ -28,7 +28,8 @@ struct verbs_connection {
 	uint64_t pool_link;
 	_Atomic uint32_t references;
 	_Atomic uint32_t flags;
-	void *object; /* the connector; 0: a request that nobody has seen yet */
+	_Atomic uint64_t handshake; /* number of the one that is under way */
+	void *object;               /* the connector; 0: a request that nobody has seen yet */
 	struct verbs_device *device;
 	struct rdma_cm_id *id;
 	struct verbs_qp *qp;
@@ -87,4 +88,7 @@ struct rdma_conn_param verbs_parameters(const struct verbs_connection *connectio
 /* In verbs_service: what is pending fails, and the core lets the QP go. `answered`: by a reject,
  * which `peer` came with. */
 void verbs_connection_failed(struct verbs_connection *connection, int status, bool answered);
+/* On a baton: a handshake begins; it may take ndk_handshake_ms, and is overdue then. */
+void verbs_handshake_begin(struct verbs_connection *connection);
+void verbs_connection_overdue(struct verbs_connection *connection);
 bool verbs_events_start(struct verbs_device *device);

@@ -10,9 +10,11 @@
  * Contexts: event threads; tell() in verbs_service (DISPATCH_LEVEL). No locks.
  */
 #include <string.h>
+#include <time.h>
 #include "port/linux/verbs_connect.h"
 
-#define EVENTS 65536u
+#define EVENTS     65536u
+#define HANDSHAKES 65536u
 
 struct event {
 	struct verbs_job job;
@@ -25,6 +27,52 @@ struct event {
 };
 
 static struct verbs_pool events;
+
+/* ---- Handshakes that take too long ---- */
+
+struct handshake {
+	struct verbs_job job;
+	struct verbs_connection *connection; /* not kept: it has this number, or is another one */
+	uint64_t number, until_ns;
+};
+
+static struct verbs_pool handshakes;
+
+/* All may take equally long: who came first is due first. */
+static void handshake_wait(struct verbs_job *job)
+{
+	struct handshake *h = (struct handshake *)job;
+	uint64_t now;
+	while ((now = port_time_ns()) < h->until_ns) {
+		uint64_t left = h->until_ns - now;
+		struct timespec time = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
+		nanosleep(&time, NULL);
+	}
+	verbs_finish(job, NDK_SUCCESS);
+}
+
+static void handshake_due(struct verbs_job *job)
+{
+	struct handshake *h = (struct handshake *)job;
+	if (atomic_load(&h->connection->handshake) == h->number)
+		verbs_connection_overdue(h->connection);
+	verbs_pool_put(&handshakes, h);
+}
+
+void verbs_handshake_begin(struct verbs_connection *c)
+{
+	static _Atomic uint64_t number;
+	struct handshake *h = verbs_pool_get(&handshakes);
+	atomic_store(&c->handshake, atomic_fetch_add(&number, 1) + 1);
+	if (!h) /* of so many, rdma_cm's own patience (minutes) must do */
+		return;
+	h->connection = c;
+	h->number = atomic_load(&c->handshake);
+	h->until_ns = port_time_ns() + ndk_handshake_ms * 1000000ull;
+	h->job.run = handshake_wait;
+	h->job.done = handshake_due;
+	verbs_submit(&verbs_clock, &h->job);
+}
 
 /* ---- In verbs_service ---- */
 
@@ -62,6 +110,7 @@ static void tell_incoming(struct event *e)
 		return;
 	}
 	c->object = connector;
+	verbs_handshake_begin(c);
 	((struct verbs_connector *)ndk_private(connector))->connection = c;
 	ndk_connector_announce(connector);
 }
@@ -243,7 +292,8 @@ static void *event_main(void *device)
 
 bool verbs_events_start(struct verbs_device *device)
 {
-	if (!events.base && !verbs_pool_create(&events, sizeof(struct event), EVENTS))
+	if (!events.base && (!verbs_pool_create(&events, sizeof(struct event), EVENTS) ||
+			     !verbs_pool_create(&handshakes, sizeof(struct handshake), HANDSHAKES)))
 		return false;
 	return host_device_start(event_main, device, "ketch-rdma-cm");
 }

@@ -31,8 +31,9 @@ struct verbs_thread {
 	int wake;                  /* an eventfd, or 0 */
 };
 
-/* Memory: registrations. Control: what else is slow. Data: posts and polls (verbs_work.c). */
-extern struct verbs_thread verbs_memory, verbs_control, verbs_data;
+/* Memory: registrations. Control: what else is slow. Data: posts and polls (verbs_work.c). Clock:
+ * sleeps (verbs_event.c). */
+extern struct verbs_thread verbs_memory, verbs_control, verbs_data, verbs_clock;
 
 /* On a baton. Submit; done() will be called. */
 void verbs_submit(struct verbs_thread *thread, struct verbs_job *job);

@@ -32,7 +32,7 @@
 
 enum { ANNOUNCED, WAITED, FINISHED };
 
-struct verbs_thread verbs_memory, verbs_control, verbs_data;
+struct verbs_thread verbs_memory, verbs_control, verbs_data, verbs_clock;
 static struct verbs_job *_Atomic finished;
 static _Atomic uint32_t servicing;
 static _Atomic uint32_t services; /* how often verbs_service was called */
@@ -230,9 +230,17 @@ static void *control_main(void *unused)
 	return NULL;
 }
 
+static void *clock_main(void *unused)
+{
+	(void)unused;
+	work(&verbs_clock, 0);
+	return NULL;
+}
+
 bool verbs_threads_start(void)
 {
-	return host_device_start(memory_main, NULL, "ketch-rdma-mem") &&
+	return host_device_start(clock_main, NULL, "ketch-rdma-clk") &&
+	       host_device_start(memory_main, NULL, "ketch-rdma-mem") &&
 	       host_device_start(control_main, NULL, "ketch-rdma-ctl");
 }
 
