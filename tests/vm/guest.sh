@@ -115,8 +115,9 @@ t_peer_client() {
 run_case() { # IMAGES OPTIONS ACTIONS EXPECTED
 	want=${4%% *} text=
 	[ "$4" = "$want" ] || text=${4#* }
+	case $2 in *--adapter=*) adapters=ketch ;; *) adapters=wire ;; esac
 	# shellcheck disable=SC2086
-	wire $2 $1 $3 >out 2>&1
+	$adapters $2 $1 $3 >out 2>&1
 	status=$?
 	cat out
 	if [ $status != "${want:-0}" ]; then

@@ -37,21 +37,30 @@ driver() { # a driver for the guest: NAME.sys SOURCE OPTION...
 	files+=("$vm/files/$1=/tests/$1")
 }
 
-# An NDK case whose adapters are the default ones runs on verbs as it is; what needs more than the guest has does not.
+# An NDK case whose adapters are the default ones, or one that reaches itself, runs on verbs.
 add_case() { # NAME DRIVERS OPTIONS ACTIONS EXPECTED
-	local image words key
-	case "$2$3$4" in *+* | *--adapter* | *@*) return ;; esac
-	# What the loopback provider alone has (docs/verbs.md): its time-outs, all ports at once, any base, what it knows of requests under
-	# way, read sinks, torture in models that know its refusals.
-	case $1 in ndk-conn-timeouts* | ndk-conn-ports* | ndk-*torture* | ndk-mr-fast-base | ndk-mr-busy | ndk-read-sink) [ ${#patterns[@]} != 0 ] || return ;; esac
-	read -ra words <<<"$2"
-	key=${2//[^A-Za-z0-9_]/.}
-	image=$key/${words[0]%.c}.sys # rules name the image
-	if [[ " ${files[*]} " != *"=/tests/$image "* ]]; then
-		mkdir -p "$vm/files/$key"
-		driver "$image" "tests/drivers/${words[0]}" "${words[@]:1}"
-	fi
-	echo "$1|/tests/$image|$3|$4|$5" >>$vm/list
+	local images=() list driver image words key options=$3 itself='--adapter=loopback:[^, ]*,self'
+	[[ $options =~ $itself ]] && options=${options/"${BASH_REMATCH[0]}"/--adapter=verbs:rxe0}
+	case "$options$4" in *--adapter=loopback* | *@*) return ;; esac
+	# What the loopback provider alone has (docs/verbs.md): any base, what it knows of requests under way, RNICs that need read sinks.
+	# Torture at a size for an emulated machine: *-small.
+	case $1 in
+	*-small) ;;
+	ndk-torture-* | ndk-mr-fast-base | ndk-mr-busy | ndk-read-sink) return ;;
+	esac
+	IFS=+ read -ra list <<<"$2"
+	for driver in "${list[@]}"; do
+		read -ra words <<<"$driver"
+		key=${words[*]//[^A-Za-z0-9_]/.}
+		key=${key// /.}
+		image=$key/${words[0]%.c}.sys # rules name the image
+		if [[ " ${files[*]} " != *"=/tests/$image "* ]]; then
+			mkdir -p "$vm/files/$key"
+			driver "$image" "tests/drivers/${words[0]}" "${words[@]:1}"
+		fi
+		images+=("${images:++}/tests/$image")
+	done
+	echo "$1|${images[*]}|$options|$4|$5" >>$vm/list
 }
 
 tools/vm/kernel $vm/kernel || fail 'kernel: see above'
