@@ -22,7 +22,8 @@ struct model {
 static struct model models[WORKERS];
 static PVOID threads[WORKERS], nmi;
 static volatile LONG stop, faults[16], work, nmis, ipis, dpcs, registrations, vetoes;
-static BOOLEAN told;                /* worker 0's own: that EXPECTED processors are there */
+static BOOLEAN
+	told; /* worker 0's own: that EXPECTED processors are there, and everything happened */
 static LONG seen_count[PROCESSORS]; /* by the NMI callback of each: the highest count so far */
 
 static const char *const what[16] = {
@@ -287,6 +288,11 @@ static VOID nonmaskable(RANDOM *random)
 	context = 'gone';
 }
 
+static BOOLEAN everything(VOID)
+{
+	return registrations && vetoes && dpcs && ipis && nmis;
+}
+
 static VOID NTAPI worker(PVOID context)
 {
 	ULONG number = (ULONG)(ULONG_PTR)context;
@@ -294,9 +300,9 @@ static VOID NTAPI worker(PVOID context)
 	RANDOM random;
 	random_start(&random, number);
 	while (!stop) {
-		if (number == 0 && !told && active() == EXPECTED) {
+		if (number == 0 && !told && active() == EXPECTED && everything()) {
 			told = TRUE;
-			DbgPrint("all %u processors are here\n", EXPECTED);
+			DbgPrint("all %u processors are here, everything happened\n", EXPECTED);
 		}
 		switch (random_below(&random, 12)) {
 		case 0:
@@ -341,7 +347,7 @@ static VOID NTAPI unload(PDRIVER_OBJECT driver)
 	KeDeregisterNmiCallback(nmi);
 	for (ULONG i = 0; i < RTL_NUMBER_OF(what); i++)
 		CHECK(faults[i] == 0, what[i]);
-	CHECK(registrations && vetoes && dpcs && ipis && nmis, "everything happened");
+	CHECK(everything(), "everything happened");
 	DbgPrint("processors: %u active; %d rounds, %d registrations, %d vetoes, %d NMIs\n",
 		 active(), work, registrations, vetoes, nmis);
 }
