@@ -30,13 +30,13 @@ static struct {
 	_Atomic uint32_t thread, irql, state, holder, affinity, twice, apc, dpc, wait, nmi;
 } wrong;
 
-static _Atomic uint32_t left, children_left;
+static _Atomic uint32_t working, left, children_left; /* working: may still send an APC */
 static _Atomic uint64_t borrowed, queued, entries, apcs_sent, apcs_run, dpcs_sent, dpcs_run, nmis;
 static _Atomic(PKTHREAD) inside[PROCESSORS]; /* who is on this processor at DISPATCH_LEVEL */
 static PKTHREAD users[USERS];
 static KAPC apcs[USERS];
 static _Atomic bool apc_busy[USERS];
-static _Atomic bool stop;
+static _Atomic bool begun, stop; /* begun: all threads are there, and in users[] */
 
 struct worker {
 	uint32_t number;
@@ -108,7 +108,7 @@ static void send_apc(struct worker *w)
 {
 	size_t to = below(w, USERS);
 	bool idle = false;
-	if (!users[to] || !atomic_compare_exchange_strong(&apc_busy[to], &idle, true))
+	if (!atomic_compare_exchange_strong(&apc_busy[to], &idle, true))
 		return;
 	KeInitializeApc(&apcs[to], users[to], OriginalApcEnvironment, on_apc, NULL, NULL,
 			KernelMode, NULL);
@@ -207,10 +207,23 @@ static void child(void *argument)
 	atomic_fetch_sub(&children_left, 1);
 } /* ends on the processor that it has borrowed */
 
+static void sleep_ms(void)
+{
+	LARGE_INTEGER time = {.QuadPart = -10000};
+	KeDelayExecutionThread(KernelMode, FALSE, &time);
+}
+
+static void await_begin(void)
+{
+	while (!atomic_load(&begun))
+		sleep_ms();
+}
+
 static void user(void *argument)
 {
 	struct worker *w = argument;
 	PKTHREAD me = ke_thread();
+	await_begin();
 	for (uint32_t i = 0; i < rounds; i++) {
 		excursion(w, me);
 		work(w);
@@ -222,24 +235,24 @@ static void user(void *argument)
 		}
 	}
 	KeRevertToUserAffinityThread();
+	atomic_fetch_sub(&working, 1);
 	/* Not yet gone when the last APC comes. */
-	while (atomic_load(&left) > KERNELS + USERS ||
-	       (atomic_load(&apc_busy[w->number]) && !atomic_load(&stop))) {
-		LARGE_INTEGER time = {.QuadPart = -10000};
-		KeDelayExecutionThread(KernelMode, FALSE, &time);
-	}
+	while ((atomic_load(&working) || atomic_load(&apc_busy[w->number])) && !atomic_load(&stop))
+		sleep_ms();
 	atomic_fetch_sub(&left, 1);
 }
 
 static void kernel(void *argument)
 {
 	struct worker *w = argument;
-	while (atomic_load(&left) > KERNELS) {
+	await_begin();
+	while (atomic_load(&working) > KERNELS) {
 		check_here(ke_thread());
 		work(w);
 		LARGE_INTEGER time = {.QuadPart = -10ll * below(w, 400)};
 		KeDelayExecutionThread(KernelMode, FALSE, &time);
 	}
+	atomic_fetch_sub(&working, 1);
 	atomic_fetch_sub(&left, 1);
 }
 
@@ -255,6 +268,7 @@ static void start(struct ke_command *command)
 						 i < USERS ? &users[i] : NULL)))
 			abort();
 	}
+	atomic_store(&begun, true);
 }
 
 /* ---- The host's side ---- */
@@ -304,6 +318,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	pthread_t thread;
+	atomic_store(&working, USERS + KERNELS);
 	atomic_store(&left, USERS + KERNELS);
 	pthread_create(&thread, NULL, flood, NULL);
 	ke_command_post(KE_COMMANDS_CONTROL, &command);
