@@ -11,7 +11,8 @@
  * ids; done() and verbs_connection_* in verbs_service. No locks: `flags` is atomic.
  *
  * Chosen: the limits of reads are the smaller of both sides' (NDK-139), receivers that are not
- * ready are tried for ever (rnr_retry 7), a lost packet 7 times.
+ * ready are tried for ever (rnr_retry 7) each 0.64 ms (rdma_cm's default is 655 ms), a lost packet
+ * 7 times.
  */
 #include <string.h>
 #include "port/linux/verbs_connect.h"
@@ -169,6 +170,8 @@ int verbs_qp_move(struct verbs_connection *c, struct verbs_qp *qp, enum ibv_qp_s
 			(uint8_t)smaller(own.initiator_depth, c->peer.inbound_reads);
 	if (mask & IBV_QP_RNR_RETRY)
 		attributes.rnr_retry = 7;
+	if (mask & IBV_QP_MIN_RNR_TIMER)
+		attributes.min_rnr_timer = 12; /* what the peer waits: 0.64 ms; 0 were 655 ms */
 	return verbs.ibv_modify_qp(qp->qp, &attributes, mask);
 }
 
