@@ -313,7 +313,8 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	foreign();
 	turning_tokens();
 	window_of_fast();
-	window_tokens();
+	if (io_is_loopback(&io)) /* a device has 256 for a window */
+		window_tokens();
 	region_before_window();
 	io_unpair(&io);
 	IoFreeMdl(mdl);
