@@ -3,7 +3,7 @@
  * random numbers. */
 #pragma once
 
-#include "check.h"
+#include "../drivers/check.h"
 #include <ntaffinity.h>
 
 #ifndef SEED
