@@ -44,6 +44,7 @@ static bool invalidate_mr(struct ndk_mr *mr)
 	ndk_region_close(mr->region);
 	mr->generation++;
 	mr->effective = NDK_MR_INITIALIZED;
+	ndk_mr_source_forget(mr);
 	ndk_memory_clear(&mr->memory, &mr->run);
 	ex_free(mr->pages);
 	mr->pages = NULL;
@@ -87,6 +88,8 @@ static NTSTATUS apply_fast_register(struct ndk_change *change)
 		if (!ndk_device_tokens(&mr->object))
 			ndk_region_retoken(mr->region, mr->memory.remote_token);
 		mr->effective = NDK_MR_FAST;
+		if (vf_on())
+			ndk_mr_source_pages(mr);
 		ndk_region_open(mr->region);
 		status = STATUS_SUCCESS;
 	}

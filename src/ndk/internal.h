@@ -11,6 +11,7 @@
  * may end an object).
  *   wsk's lock, then ndk_lock (ndk_adapter_describe)
  *   a connector's lock, then ndk_lock (the QP becomes an antecedent)
+ *   a region's lock, then ndk_lock (its page table is watched no more)
  *   a window's lock, then its region's, then the pool's (what the binding owned is freed), and the
  *     gate of either (region.c: accesses take no lock)
  *   loopback: the lock of a QP's queue, then qp->work_lock (the only up-call under a provider's
@@ -262,7 +263,7 @@ struct ndk_pd {
 struct ndk_mr_source {
 	_Atomic bool active;
 	MDL *mdls[NDK_MR_MDLS];
-	uint64_t first, end; /* virtual addresses */
+	uint64_t first, end; /* of the memory; 0: it is in several pieces, see the MR's `pages` */
 	uint64_t sum;        /* of the MDLs, while the registration is pending */
 	uint64_t caller;
 };

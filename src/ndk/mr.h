@@ -30,6 +30,8 @@ static inline uint32_t ndk_mr_local_token(const struct ndk_mr *mr)
 /* ---- source.c: is what was registered still there? While the verifier is on. ---- */
 
 void ndk_mr_source_remember(struct ndk_mr *mr, MDL *mdl, SIZE_T length, uint64_t caller);
+/* It is fast-registered: its memory is watched. The lock is held. */
+void ndk_mr_source_pages(struct ndk_mr *mr);
 /* A pending registration ends: the MDLs are as they were? */
 void ndk_mr_source_check(struct ndk_mr *mr);
 void ndk_mr_source_forget(struct ndk_mr *mr);

@@ -153,6 +153,53 @@ static NTSTATUS broken(void)
 			      (NDK_FN_CQ_NOTIFICATION_CALLBACK *)wrong, NULL, NULL);
 	return NT_SUCCESS(mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, wrong, NULL));
 }
+#elif CASE == 40 || CASE == 41 /* the memory of a fast register, and what lies beside it */
+static BOOLEAN fast_register(const PVOID *where, ULONG count, SIZE_T length)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	NDK_LOGICAL_ADDRESS pages[2];
+	for (ULONG i = 0; i < count; i++)
+		pages[i] = MmGetPhysicalAddress(PAGE_ALIGN(where[i]));
+	make_fast();
+	return NT_SUCCESS(qp->Dispatch->NdkFastRegister(qp, NULL, mr, count, pages, 0, length, NULL,
+							NDK_OP_FLAG_ALLOW_REMOTE_READ)) &&
+	       NT_SUCCESS(end_poll(&io.x.e, &result));
+}
+
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	PVOID first = ExAllocatePoolWithTag(NonPagedPoolNx, 64, TAG);
+	PVOID second = ExAllocatePoolWithTag(NonPagedPoolNx, 64, TAG);
+	PVOID beside = BYTE_OFFSET(first) > BYTE_OFFSET(second) ? first : second;
+	PVOID where[2] = {data, beside};
+	BOOLEAN right = fast_register(where, 2, PAGE_SIZE + BYTE_OFFSET(beside));
+	if (CASE == 40) {
+		ExFreePoolWithTag(data, TAG);
+		data = NULL;
+	} else {
+		ExFreePoolWithTag(beside, TAG);
+	}
+	right = right && NT_SUCCESS(qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0)) &&
+		NT_SUCCESS(end_poll(&io.x.e, &result));
+	ExFreePoolWithTag(beside == first ? second : first, TAG);
+	if (CASE == 40)
+		ExFreePoolWithTag(beside, TAG);
+	return right && BYTE_OFFSET(beside);
+}
+#elif CASE == 42               /* pages without a virtual address */
+static NTSTATUS broken(void)
+{
+	PHYSICAL_ADDRESS low = {.QuadPart = 0}, high = {.QuadPart = -1};
+	PMDL pages = MmAllocatePagesForMdl(low, high, low, 2 * PAGE_SIZE);
+	BOOLEAN right = NT_SUCCESS(WAIT(mr->Dispatch->NdkRegisterMr, mr, pages, 2 * PAGE_SIZE, 0));
+	MmFreePagesFromMdl(pages);
+	right = right && NT_SUCCESS(take());
+	ExFreePool(pages);
+	return right;
+}
 #elif CASE == 12
 static KEVENT done;
 static volatile LONG tried;
