@@ -189,7 +189,24 @@ static NTSTATUS broken(void)
 		ExFreePoolWithTag(beside, TAG);
 	return right && BYTE_OFFSET(beside);
 }
-#elif CASE == 42               /* pages without a virtual address */
+#elif CASE == 43 /* NDK-64, NDK-127: remote write to a region that is not written locally either   \
+		  */
+static NTSTATUS broken(void)
+{
+	NDK_QP *qp = io.x.e.qp;
+	NDK_RESULT_EX result;
+	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
+	BOOLEAN right =
+		NT_SUCCESS(add(NDK_MR_FLAG_ALLOW_REMOTE_READ)) &&
+		qp->Dispatch->NdkBind(qp, NULL, mr, mw, data, 10, NDK_OP_FLAG_ALLOW_REMOTE_WRITE) ==
+			STATUS_ACCESS_VIOLATION &&
+		NT_SUCCESS(qp->Dispatch->NdkBind(qp, NULL, mr, mw, data, 10,
+						 NDK_OP_FLAG_ALLOW_REMOTE_READ)) &&
+		NT_SUCCESS(end_poll(&io.x.e, &result));
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	return NT_SUCCESS(take()) && right;
+}
+#elif CASE == 42 /* pages without a virtual address */
 static NTSTATUS broken(void)
 {
 	PHYSICAL_ADDRESS low = {.QuadPart = 0}, high = {.QuadPart = -1};
