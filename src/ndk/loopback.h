@@ -82,9 +82,11 @@ struct loopback_qp {
 	bool flushing;             /* a flush came while it ran: what is not begun is cancelled */
 	struct ndk_work *first, **last; /* requests that wait, oldest first */
 	struct ndk_work *cancelled,
-		**cancelled_last;               /* that a flush took; the executor completes them */
-	_Atomic(struct ndk_connector *) ending; /* its Disconnect ends when all is completed */
-	_Atomic(struct loopback_link *) link;   /* set once, when connected */
+		**cancelled_last; /* that a flush took; the executor completes them */
+	/* Its Disconnect [0] and its close [1] end when all is completed, and nobody visits. */
+	_Atomic(struct ndk_connector *) ending[2];
+	_Atomic uint32_t visits;              /* the peer is at this QP's memory or receives */
+	_Atomic(struct loopback_link *) link; /* set once, when connected */
 	unsigned side;
 	struct loopback_queue receives; /* without an SRQ */
 	/* under the lock of its receive queue */
@@ -105,9 +107,13 @@ void loopback_flush(struct ndk_qp *qp);
 void loopback_fail(struct ndk_qp *qp);
 /* A receive has come for which it may wait. */
 void loopback_kick(struct loopback_qp *qp);
-/* Flush; true: nothing is outstanding. Else ndk_connector_disconnected is called when all is. */
-bool loopback_drain(struct loopback_qp *qp, struct ndk_connector *connector);
-/* Something was completed: is the drain over? */
+/*
+ * After the link has ended: flush. True: nothing is outstanding, and the peer does not touch this
+ * QP's memory any more. Else ndk_connector_disconnected, or (`closing`) ndk_connector_gone, is
+ * called when it is so.
+ */
+bool loopback_drain(struct loopback_qp *qp, struct ndk_connector *connector, bool closing);
+/* Something was completed, or a visit is over: is the drain over? */
 void loopback_drained(struct loopback_qp *qp);
 
 /* ---- Addresses and ports: loopback_port.c ---- */
@@ -178,7 +184,8 @@ extern const struct ndk_connection_operations loopback_connection;
 
 void loopback_connector_destroy(struct ndk_connector *connector);
 void loopback_link_put(struct loopback_link *link);
-/* The other end's QP with a busy reference; 0: it has gone. */
+/* The other end's QP, to visit it until loopback_link_leave; 0: it has gone, or the link. */
 struct ndk_qp *loopback_link_peer(struct loopback_link *link, unsigned side);
+void loopback_link_leave(struct ndk_qp *peer);
 /* A fault: both ends are told and flushed. */
 void loopback_link_break(struct loopback_link *link);

@@ -51,8 +51,17 @@ struct ndk_qp *loopback_link_peer(struct loopback_link *link, unsigned side)
 	struct ndk_qp *qp = link->qp[!side];
 	if (qp && !ndk_busy_try(&qp->object))
 		qp = NULL;
+	if (qp) /* under the lock: when the link has ended no visit begins */
+		atomic_fetch_add(&loopback_of(qp)->visits, 1);
 	ke_lock_lower(&link->lock, old);
 	return qp;
+}
+
+void loopback_link_leave(struct ndk_qp *peer)
+{
+	if (atomic_fetch_sub(&loopback_of(peer)->visits, 1) == 1)
+		loopback_drained(loopback_of(peer));
+	ndk_busy_put(&peer->object);
 }
 
 /* The lock is held: who ends it tells them, each with a busy reference. */
@@ -411,7 +420,8 @@ static int op_disconnect(struct ndk_connector *connector)
 {
 	struct loopback_connector *self = ndk_private(connector);
 	leave(self->link, self->side, true);
-	return loopback_drain(loopback_of(connector->qp), connector) ? NDK_SUCCESS : NDK_PENDING;
+	return loopback_drain(loopback_of(connector->qp), connector, false) ? NDK_SUCCESS
+									    : NDK_PENDING;
 }
 
 /* Before the connection: the other side is told that nothing comes of it. */
@@ -444,8 +454,8 @@ static int op_abort(struct ndk_connector *connector)
 		link->connector[self->side] = NULL;
 		ke_lock_lower(&link->lock, old);
 	}
-	if (connector->qp)
-		loopback_flush(connector->qp);
+	if (connector->qp && !loopback_drain(loopback_of(connector->qp), connector, true))
+		return NDK_PENDING;
 	return NDK_SUCCESS;
 }
 

@@ -14,7 +14,9 @@
  * behind the request that it is at.
  *
  * Contexts and locks: IRQL <= DISPATCH_LEVEL; self->lock protects the queue. The owner holds a busy
- * reference to its QP, and to the peer's QP while it executes.
+ * reference to its QP, and visits the peer's QP while it executes: an end of the connection there
+ * (disconnect, close) is not reported before the visit is over, so that from then on not one byte
+ * of its memory is touched, whether or not it stays registered.
  *
  * Implements NDK-99..109, 109a, 106, 141, 142; DEF-112, DEF-116, DEF-119.
  *
@@ -165,7 +167,7 @@ static enum outcome execute(struct loopback_qp *self, struct ndk_work *work, NTS
 		outcome = send(self, loopback_of(peer), work, status);
 	else
 		outcome = transfer(self, loopback_of(peer), work, status);
-	ndk_busy_put(&peer->object);
+	loopback_link_leave(peer);
 	return outcome;
 }
 
@@ -367,32 +369,38 @@ void loopback_fail(struct ndk_qp *qp)
 /* The lock is held: nothing is outstanding. */
 static bool quiet(const struct loopback_qp *self)
 {
-	return !self->running && !self->first && !self->cancelled && !atomic_load(&self->receiving);
+	return !self->running && !self->first && !self->cancelled &&
+	       !atomic_load(&self->receiving) && !atomic_load(&self->visits);
 }
 
-bool loopback_drain(struct loopback_qp *self, struct ndk_connector *connector)
+bool loopback_drain(struct loopback_qp *self, struct ndk_connector *connector, bool closing)
 {
 	loopback_flush(self->qp);
 	KIRQL old = ke_lock_raise(&self->lock);
-	/* Set before it looks: `receiving` becomes 0 without this lock, and who does that looks at
-	 * `ending` afterwards (both seq_cst), so that one of the two sees the other. */
-	atomic_store(&self->ending, connector);
-	bool done = quiet(self) && atomic_exchange(&self->ending, NULL);
+	/* Set before it looks: `receiving` and `visits` become 0 without this lock, and who does
+	 * that looks at `ending` afterwards (both seq_cst), so that one of the two sees the other.
+	 */
+	atomic_store(&self->ending[closing], connector);
+	bool done = quiet(self) && atomic_exchange(&self->ending[closing], NULL);
 	ke_lock_lower(&self->lock, old);
 	return done;
 }
 
 void loopback_drained(struct loopback_qp *self)
 {
-	struct ndk_connector *connector = NULL;
-	if (!atomic_load(&self->ending))
-		return; /* who sets it looks at the queue afterwards */
+	struct ndk_connector *disconnected = NULL, *closed = NULL;
+	if (!atomic_load(&self->ending[0]) && !atomic_load(&self->ending[1]))
+		return; /* who sets one looks at the queue afterwards */
 	KIRQL old = ke_lock_raise(&self->lock);
-	if (quiet(self))
-		connector = atomic_exchange(&self->ending, NULL);
+	if (quiet(self)) {
+		disconnected = atomic_exchange(&self->ending[0], NULL);
+		closed = atomic_exchange(&self->ending[1], NULL);
+	}
 	ke_lock_lower(&self->lock, old);
-	if (connector)
-		ndk_connector_disconnected(connector, NDK_SUCCESS);
+	if (disconnected)
+		ndk_connector_disconnected(disconnected, NDK_SUCCESS);
+	if (closed)
+		ndk_connector_gone(closed);
 }
 
 /* ---- Life ---- */

@@ -111,7 +111,7 @@ static void wake(struct loopback_queue *queue)
 		struct ndk_qp *peer = link ? loopback_link_peer(link, starved->side) : NULL;
 		if (peer) {
 			loopback_kick(loopback_of(peer));
-			ndk_busy_put(&peer->object);
+			loopback_link_leave(peer);
 		}
 		ndk_busy_put(&starved->qp->object);
 	}
