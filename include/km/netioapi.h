@@ -214,11 +214,39 @@ typedef struct _MIB_IPPATH_TABLE {
 	MIB_IPPATH_ROW Table[ANY_SIZE];
 } MIB_IPPATH_TABLE, *PMIB_IPPATH_TABLE;
 
+/* An address of the link, and whose it is. */
+typedef struct _MIB_IPNET_ROW2 {
+	SOCKADDR_INET Address;
+	NET_IFINDEX InterfaceIndex;
+	NET_LUID InterfaceLuid;
+	UCHAR PhysicalAddress[IF_MAX_PHYS_ADDRESS_LENGTH];
+	ULONG PhysicalAddressLength;
+	NL_NEIGHBOR_STATE State;
+	union {
+		struct {
+			BOOLEAN IsRouter : 1;
+			BOOLEAN IsUnreachable : 1;
+		};
+		UCHAR Flags;
+	};
+	union {
+		ULONG LastReachable; /* ms ago */
+		ULONG LastUnreachable;
+	} ReachabilityTime;
+} MIB_IPNET_ROW2, *PMIB_IPNET_ROW2;
+
+typedef struct _MIB_IPNET_TABLE2 {
+	ULONG NumEntries;
+	MIB_IPNET_ROW2 Table[ANY_SIZE];
+} MIB_IPNET_TABLE2, *PMIB_IPNET_TABLE2;
+
 typedef VOID(NETIOAPI_API_ *PIPINTERFACE_CHANGE_CALLBACK)(PVOID CallerContext,
 							  PMIB_IPINTERFACE_ROW Row,
 							  MIB_NOTIFICATION_TYPE NotificationType);
 typedef VOID(NETIOAPI_API_ *PUNICAST_IPADDRESS_CHANGE_CALLBACK)(
 	PVOID CallerContext, PMIB_UNICASTIPADDRESS_ROW Row, MIB_NOTIFICATION_TYPE NotificationType);
+typedef VOID(NETIOAPI_API_ *PSTABLE_UNICAST_IPADDRESS_TABLE_CALLBACK)(
+	PVOID CallerContext, PMIB_UNICASTIPADDRESS_TABLE AddressTable);
 typedef VOID(NETIOAPI_API_ *PIPFORWARD_CHANGE_CALLBACK)(PVOID CallerContext,
 							PMIB_IPFORWARD_ROW2 Row,
 							MIB_NOTIFICATION_TYPE NotificationType);
@@ -253,7 +281,16 @@ DECLSPEC_IMPORT VOID NETIOAPI_API_ InitializeIpForwardEntry(PMIB_IPFORWARD_ROW2 
 NETIOAPI_API GetIpPathEntry(PMIB_IPPATH_ROW Row);
 NETIOAPI_API GetIpPathTable(ADDRESS_FAMILY Family, PMIB_IPPATH_TABLE *Table);
 
+/* Neighbours */
+NETIOAPI_API GetIpNetEntry2(PMIB_IPNET_ROW2 Row);
+NETIOAPI_API GetIpNetTable2(ADDRESS_FAMILY Family, PMIB_IPNET_TABLE2 *Table);
+NETIOAPI_API ResolveIpNetEntry2(PMIB_IPNET_ROW2 Row, const SOCKADDR_INET *SourceAddress);
+
 /* Changes */
+NETIOAPI_API NotifyStableUnicastIpAddressTable(
+	ADDRESS_FAMILY Family, PMIB_UNICASTIPADDRESS_TABLE *Table,
+	PSTABLE_UNICAST_IPADDRESS_TABLE_CALLBACK CallerCallback, PVOID CallerContext,
+	HANDLE *NotificationHandle);
 NETIOAPI_API NotifyIpInterfaceChange(ADDRESS_FAMILY Family, PIPINTERFACE_CHANGE_CALLBACK Callback,
 				     PVOID CallerContext, BOOLEAN InitialNotification,
 				     HANDLE *NotificationHandle);

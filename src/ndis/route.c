@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * route.c: how to reach an address: best interface, best route, paths.
+ * route.c: how to reach an address: best interface, best route, paths, neighbours.
  *
  * Contexts: IRQL < DISPATCH_LEVEL; reads the constant table of interfaces, no locks.
  *
@@ -8,7 +8,7 @@
  * an address of this machine's own RNIC is reached from another RNIC of the same network, if there
  * is one, because the adapters of a machine stand for the two ends of a wire (DEF-104); from itself
  * only if there is none, or if the caller names the interface, be it by the zone of a link-local
- * address.
+ * address. Who is reached over a link is a neighbour, always reachable.
  */
 #include "ndis/ndis_internal.h"
 #include "rtl/rtl.h"
@@ -19,6 +19,18 @@ struct route {
 	const struct ndis_address *source;
 	bool own; /* the destination is this interface's own address */
 };
+
+/* To an address of another interface. */
+struct path {
+	SOCKADDR_INET destination;
+	const struct ndis_interface *owner;
+	struct route route;
+};
+
+static uint32_t paths(void)
+{
+	return ndis_interface_count() * ndis_interface_count() * NDIS_ADDRESSES;
+}
 
 static bool owns(const struct ndis_interface *interface, const SOCKADDR_INET *address)
 {
@@ -251,22 +263,28 @@ NTSTATUS NETIOAPI_API_ GetIpPathEntry(PMIB_IPPATH_ROW Row)
 	return STATUS_SUCCESS;
 }
 
-/* From interface I to address J of another. */
-static bool path_row(uint32_t number, ADDRESS_FAMILY family, void *row)
+/* From interface I to address J of another, as it is seen from there. */
+static bool find_path(uint32_t number, ADDRESS_FAMILY family, struct path *path)
 {
 	uint32_t addresses = ndis_interface_count() * NDIS_ADDRESSES;
-	const struct ndis_interface *from = ndis_interface_at(number / addresses), *to;
-	const struct ndis_address *address = ndis_address_item(number % addresses, family, &to);
-	struct route route;
-	if (!address || from == to)
+	const struct ndis_interface *from = ndis_interface_at(number / addresses);
+	const struct ndis_address *address =
+		ndis_address_item(number % addresses, family, &path->owner);
+	if (!address || from == path->owner)
 		return false;
-	SOCKADDR_INET destination = address->address;
-	if (destination.si_family == AF_INET6 && destination.Ipv6.sin6_scope_id)
-		destination.Ipv6.sin6_scope_id = from->index; /* as seen from there */
-	if (!find_route(&destination, from, NULL, &route))
+	path->destination = address->address;
+	if (path->destination.si_family == AF_INET6 && path->destination.Ipv6.sin6_scope_id)
+		path->destination.Ipv6.sin6_scope_id = from->index;
+	return find_route(&path->destination, from, NULL, &path->route);
+}
+
+static bool path_row(uint32_t number, ADDRESS_FAMILY family, void *row)
+{
+	struct path path;
+	if (!find_path(number, family, &path))
 		return false;
 	if (row)
-		fill_path(&route, &destination, row);
+		fill_path(&path.route, &path.destination, row);
 	return true;
 }
 
@@ -274,7 +292,63 @@ static bool path_row(uint32_t number, ADDRESS_FAMILY family, void *row)
  * FreeMibTable. Statuses as GetIpForwardTable2. */
 NTSTATUS NETIOAPI_API_ GetIpPathTable(ADDRESS_FAMILY Family, PMIB_IPPATH_TABLE *Table)
 {
-	uint32_t interfaces = ndis_interface_count();
-	return ndis_table_make(path_row, interfaces * interfaces * NDIS_ADDRESSES,
-			       sizeof(MIB_IPPATH_ROW), Family, VF_CALLER(), Table);
+	return ndis_table_make(path_row, paths(), sizeof(MIB_IPPATH_ROW), Family, VF_CALLER(),
+			       Table);
+}
+
+/* ---- Neighbours ---- */
+
+static bool neighbour_row(uint32_t number, ADDRESS_FAMILY family, void *to)
+{
+	MIB_IPNET_ROW2 *row = to;
+	struct path path;
+	if (!find_path(number, family, &path))
+		return false;
+	if (!row)
+		return true;
+	memset(row, 0, sizeof(*row));
+	row->Address = path.destination;
+	row->InterfaceIndex = path.route.interface->index;
+	row->InterfaceLuid = path.route.interface->luid;
+	row->PhysicalAddressLength = sizeof(path.owner->physical_address);
+	memcpy(row->PhysicalAddress, path.owner->physical_address, row->PhysicalAddressLength);
+	row->State = NlnsReachable;
+	return true;
+}
+
+/* By Address and LUID or index. STATUS_SUCCESS, STATUS_INVALID_PARAMETER, STATUS_NOT_FOUND. */
+NTSTATUS NETIOAPI_API_ GetIpNetEntry2(PMIB_IPNET_ROW2 Row)
+{
+	if (!Row || !ndis_family_is_one(Row->Address.si_family) ||
+	    !ndis_interface_given(&Row->InterfaceLuid, Row->InterfaceIndex))
+		return STATUS_INVALID_PARAMETER;
+	const struct ndis_interface *interface =
+		ndis_interface_of(&Row->InterfaceLuid, Row->InterfaceIndex);
+	for (uint32_t i = 0; interface && i < paths(); i++) {
+		MIB_IPNET_ROW2 row;
+		if (!neighbour_row(i, Row->Address.si_family, &row) ||
+		    row.InterfaceIndex != interface->index ||
+		    !ndis_address_equal(&row.Address, &Row->Address))
+			continue;
+		*Row = row;
+		return STATUS_SUCCESS;
+	}
+	return STATUS_NOT_FOUND;
+}
+
+/* The same: whoever is on the link is known. The source, where given, is of the address' family. */
+NTSTATUS NETIOAPI_API_ ResolveIpNetEntry2(PMIB_IPNET_ROW2 Row, const SOCKADDR_INET *SourceAddress)
+{
+	if (Row && !unspecified(SourceAddress) &&
+	    SourceAddress->si_family != Row->Address.si_family)
+		return STATUS_INVALID_PARAMETER;
+	return GetIpNetEntry2(Row);
+}
+
+/* Who is on the links of all interfaces. Free the table with FreeMibTable. Statuses as
+ * GetIpForwardTable2. */
+NTSTATUS NETIOAPI_API_ GetIpNetTable2(ADDRESS_FAMILY Family, PMIB_IPNET_TABLE2 *Table)
+{
+	return ndis_table_make(neighbour_row, paths(), sizeof(MIB_IPNET_ROW2), Family, VF_CALLER(),
+			       Table);
 }

@@ -222,11 +222,35 @@ static bool address_row(uint32_t number, ADDRESS_FAMILY family, void *row)
 	return address;
 }
 
+static NTSTATUS address_table(ADDRESS_FAMILY family, PMIB_UNICASTIPADDRESS_TABLE *table,
+			      uint64_t caller)
+{
+	return ndis_table_make(address_row, ndis_interface_count() * NDIS_ADDRESSES,
+			       sizeof(MIB_UNICASTIPADDRESS_ROW), family, caller, table);
+}
+
 /* All addresses of a family (AF_UNSPEC: of both), interface by interface, the software loopback
  * interface's last. */
 NTSTATUS NETIOAPI_API_ GetUnicastIpAddressTable(ADDRESS_FAMILY Family,
 						PMIB_UNICASTIPADDRESS_TABLE *Table)
 {
-	return ndis_table_make(address_row, ndis_interface_count() * NDIS_ADDRESSES,
-			       sizeof(MIB_UNICASTIPADDRESS_ROW), Family, VF_CALLER(), Table);
+	return address_table(Family, Table, VF_CALLER());
+}
+
+/*
+ * All addresses once they are usable: here they always are, so it is the table above at once, the
+ * callback is not called and *NotificationHandle is 0. Statuses as above.
+ */
+NTSTATUS NETIOAPI_API_
+NotifyStableUnicastIpAddressTable(ADDRESS_FAMILY Family, PMIB_UNICASTIPADDRESS_TABLE *Table,
+				  PSTABLE_UNICAST_IPADDRESS_TABLE_CALLBACK CallerCallback,
+				  PVOID CallerContext, HANDLE *NotificationHandle)
+{
+	(void)CallerContext;
+	if (!CallerCallback || !NotificationHandle)
+		return STATUS_INVALID_PARAMETER;
+	NTSTATUS status = address_table(Family, Table, VF_CALLER());
+	if (NT_SUCCESS(status))
+		*NotificationHandle = NULL;
+	return status;
 }

@@ -257,6 +257,61 @@ static void test_entries(void)
 	      "DEF-77 a source of another family");
 }
 
+static VOID NTAPI on_stable(PVOID context, PMIB_UNICASTIPADDRESS_TABLE table)
+{
+	UNREFERENCED_PARAMETER(context);
+	UNREFERENCED_PARAMETER(table);
+	CHECK(FALSE, "DEF-55 no address is tentative");
+}
+
+static void test_neighbours(void)
+{
+	MIB_UNICASTIPADDRESS_TABLE *addresses;
+	MIB_IPNET_TABLE2 *table;
+	MIB_IPNET_ROW2 row;
+	MIB_IF_ROW2 owner;
+	SOCKADDR_INET source;
+	HANDLE handle = (HANDLE)1;
+	RtlZeroMemory(&owner, sizeof(owner));
+	RtlZeroMemory(&row, sizeof(row));
+	owner.InterfaceIndex = 3;
+	GetIfEntry2(&owner);
+	row.Address = inet4(ip4(192, 0, 2, 2));
+	CHECK(GetIpNetEntry2(&row) == STATUS_INVALID_PARAMETER &&
+		      GetIpNetEntry2(NULL) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 GetIpNetEntry2 without LUID and index");
+	row.InterfaceIndex = 2;
+	source = inet4(ip4(192, 0, 2, 1));
+	CHECK(ResolveIpNetEntry2(&row, &source) == STATUS_SUCCESS && row.State == NlnsReachable &&
+		      row.InterfaceLuid.Value && row.PhysicalAddressLength == 6 &&
+		      RtlEqualMemory(row.PhysicalAddress, owner.PhysicalAddress, 6),
+	      "DEF-55 the other RNIC's physical address");
+	source.si_family = AF_INET6;
+	source.Ipv6.sin6_addr.u.Byte[0] = 0xfd;
+	CHECK(ResolveIpNetEntry2(&row, &source) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 a source of another family");
+	row.Address = inet4(ip4(192, 0, 2, 1));
+	CHECK(ResolveIpNetEntry2(&row, NULL) == STATUS_NOT_FOUND,
+	      "DEF-55 an own address is no neighbour");
+	CHECK(GetIpNetTable2(AF_UNSPEC, &table) == STATUS_SUCCESS && table->NumEntries == 4 &&
+		      table->Table[0].InterfaceIndex == 2 &&
+		      table->Table[0].Address.Ipv4.sin_addr.S_un.S_addr == ip4(192, 0, 2, 2),
+	      "DEF-55 each sees the other, by both addresses");
+	FreeMibTable(table);
+	CHECK(NotifyStableUnicastIpAddressTable(AF_INET, &addresses, on_stable, NULL, &handle) ==
+			      STATUS_SUCCESS &&
+		      addresses->NumEntries == 3 && !handle,
+	      "DEF-55 addresses are stable at once");
+	FreeMibTable(addresses);
+	CHECK(NotifyStableUnicastIpAddressTable(AF_INET, &addresses, NULL, NULL, &handle) ==
+			      STATUS_INVALID_PARAMETER &&
+		      NotifyStableUnicastIpAddressTable(AF_INET, NULL, on_stable, NULL, &handle) ==
+			      STATUS_INVALID_PARAMETER &&
+		      NotifyStableUnicastIpAddressTable(AF_INET, &addresses, on_stable, NULL,
+							NULL) == STATUS_INVALID_PARAMETER,
+	      "DEF-55 but not without a callback, a table and a handle");
+}
+
 /* One RNIC with an IPv4 address. */
 static void test_alone(void)
 {
@@ -378,6 +433,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		test_addresses();
 		test_routes();
 		test_entries();
+		test_neighbours();
 		break;
 	case 1:
 		GetUnicastIpAddressTable(AF_INET, &table);
