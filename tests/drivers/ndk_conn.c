@@ -134,8 +134,10 @@ static void handshake(struct io *io)
 	size = sizeof(data);
 	RtlFillMemory(data, sizeof(data), 0xff);
 	CHECK(c->Dispatch->NdkGetConnectionData(c, &in, &out, data, &size) == STATUS_SUCCESS &&
-		      RtlCompareMemory(data, callee, 8) == 8 && data[8] == 0 && in == 2 && out == 5,
-	      "NDK-139 the least of both sides' limits");
+		      RtlCompareMemory(data, callee, 8) == 8 && data[8] == 0 &&
+		      size == io->a.info.MaxCalleeData,
+	      "NDK-138 what the peer accepted with; the size is what an accept can carry");
+	CHECK(in == 2 && out == 5, "NDK-139 the least of both sides' limits");
 	CHECK(complete(&x) == STATUS_SUCCESS && finish(&y) == STATUS_SUCCESS,
 	      "NDK-136 both sides are connected");
 	size = 0;

@@ -2,7 +2,8 @@
 /*
  * ndk_refused.c: a call that is refused says so at once and leaves no trace (NDK-54, 58, 73, 140,
  * 148); a port is free again when its connector is closed, whatever the peer does (NDK-144); a
- * window's token is for peers alone (NDK-14, NDK-28).
+ * window's token is for peers alone (NDK-14, NDK-28); a read has its own number of elements
+ * (NDK-105).
  */
 #include "ndk_io.h"
 
@@ -73,6 +74,36 @@ static void window_token(struct io *io)
 	CHECK(status == STATUS_SUCCESS && io_status(io->x.e.cq) == STATUS_ACCESS_VIOLATION,
 	      "NDK-14 the token of a window is no local one");
 	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+}
+
+/* ---- Elements of reads ---- */
+
+static void read_elements(struct io *io)
+{
+	static NDK_SGE sge[256];
+	const NDK_ADAPTER_INFO *most = &io->a.info;
+	struct shape shape = plain;
+	shape.initiator_sges = min(most->MaxInitiatorRequestSge, ARRAYSIZE(sge) - 1);
+	BOOLEAN joined = io_pair(io, &shape, 4096);
+	CHECK(joined, "NDK-136 two ends with as many elements as there may be");
+	if (joined) {
+		NDK_QP *qp = io->x.e.qp;
+		UINT64 address = (UINT64)io->my.data;
+		ULONG reads = min(most->MaxReadRequestSge, shape.initiator_sges);
+		for (ULONG i = 0; i < ARRAYSIZE(sge); i++)
+			sge[i] = memory_sge(&io->mx, i, 1);
+		CHECK(qp->Dispatch->NdkRead(qp, NULL, sge, reads + 1, address, io_token(&io->my),
+					    0) == STATUS_INVALID_PARAMETER,
+		      "NDK-105 a read of more elements than MaxReadRequestSge");
+		CHECK(qp->Dispatch->NdkRead(qp, NULL, sge, reads, address, io_token(&io->my), 0) ==
+				      STATUS_SUCCESS &&
+			      io_status(io->x.e.cq) == STATUS_SUCCESS &&
+			      qp->Dispatch->NdkWrite(qp, NULL, sge, shape.initiator_sges, address,
+						     io_token(&io->my), 0) == STATUS_SUCCESS &&
+			      io_status(io->x.e.cq) == STATUS_SUCCESS,
+		      "NDK-105 as many, and a write of as many as MaxInitiatorRequestSge");
+	}
+	io_unpair(io);
 }
 
 /* ---- Ports ---- */
@@ -147,6 +178,7 @@ static void test(struct io *io)
 	if (joined)
 		window_token(io);
 	io_unpair(io);
+	read_elements(io);
 }
 
 IO_DRIVER(test)
