@@ -138,9 +138,32 @@ static void unanswered(struct io *io)
 		io_end_close(&ends[i]);
 }
 
+/* x's device dies under its requests (FAKE_DEATH). */
+static void dead(struct io *io)
+{
+	NDK_RESULT_EX r;
+	ULONG lost = 0, i;
+	BOOLEAN pair = io_pair(io, &plain, 4096);
+	CHECK(pair, "NDK-136 two ends are connected");
+	for (i = 0; pair && i < 8; i++)
+		io_receive(&io->x, &io->mx, 0, 8, NULL);
+	for (i = 0; pair && i < 8; i++) /* the third is the last that it sees */
+		io_write(&io->x, &io->mx, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0, NULL);
+	for (i = 0; i < 8 && io_get(io->x.e.cq, &r, 10000); i++)
+		lost += r.Status == STATUS_INTERNAL_ERROR && r.ProviderErrorCode;
+	CHECK(i == 8 && lost >= 5, "NDK-101 each request comes back, most with an error");
+	for (i = 0; i < 8 && io_get(io->x.receive_cq, &r, 10000); i++)
+		lost += r.Status == STATUS_INTERNAL_ERROR;
+	CHECK(i == 8 && lost >= 13, "NDK-101 and each receive");
+	CHECK(SOON(io->x.gone == 1 && io->y.gone == 1), "NDK-142 the connection is over, once");
+	CHECK(io_receive(&io->x, &io->mx, 0, 8, NULL) == STATUS_CONNECTION_INVALID,
+	      "NDK-63 the queue pair is dead");
+	io_unpair(io);
+}
+
 static void test(struct io *io)
 {
-	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered};
+	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered, dead};
 	cases[CASE](io);
 }
 

@@ -55,4 +55,25 @@ while IFS='|' read -r name source device options expected; do
 	wanted "$name" "$@" || continue
 	run_case "$name" "$(trim "$source")" "$(trim "$device")" "$(trim "$options")" "$(trim "$expected")"
 done <"$here/cases.txt"
+
+# Consumers survive that each call of the libraries fails, the first, second ... time: the run ends, no request is lost, no rule
+# broken, nothing left in the device.
+calls='ibv_alloc_pd ibv_reg_mr ibv_alloc_mw ibv_create_qp ibv_modify_qp ibv_create_srq ibv_post_send ibv_post_recv ibv_post_srq_recv
+	rdma_create_id rdma_bind_addr rdma_resolve_addr rdma_resolve_route rdma_connect rdma_accept rdma_establish
+	rdma_init_qp_attr rdma_listen'
+for call in $calls; do
+	wanted "verbs-survives-$call" "$@" || continue
+	why='nobody called it'
+	for driver in ndk_tour.c ndk_consumer.c; do
+		compile "$driver -DMAY_FAIL=1" || { why="$driver does not compile"; break; }
+		for n in 1 2 3 6 10; do
+			FAKE_FAIL=$call:$n "$work/ketch" run --timeout=10 "$image" >"$log" 2>&1
+			status=$?
+			grep -q "^fake: $call failed" "$log" || break # it was not called so often
+			[ $status -le 1 ] && ! grep -Eqw 'FAIL|violation|time ran out' "$log" || { why="$driver, $call:$n"; break 2; }
+			why=
+		done
+	done
+	verdict "verbs-survives-$call" "$why"
+done
 finish

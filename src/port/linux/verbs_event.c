@@ -254,6 +254,11 @@ static bool handle(struct verbs_device *device, struct rdma_cm_event *event)
 		verbs.rdma_disconnect(event->id); /* answers the peer, who waits for it */
 		announce(c, event, event->event, 0);
 		break;
+	case RDMA_CM_EVENT_DEVICE_REMOVAL:
+		if (rdma_get_peer_addr(event->id)->sa_family) /* no listener */
+			announce(c, event, RDMA_CM_EVENT_DISCONNECTED, 0);
+		verbs_device_failed(device, "it was taken away");
+		break;
 	case RDMA_CM_EVENT_ADDR_ERROR:
 	case RDMA_CM_EVENT_ROUTE_ERROR:
 	case RDMA_CM_EVENT_CONNECT_RESPONSE:

@@ -89,6 +89,9 @@ struct verbs_device {
 	struct ndk_device *core;
 	struct verbs_qp *qps; /* data thread */
 	bool soft_roce;       /* has its own ways, see verbs_poll.c and verbs_work.c */
+	bool dead;            /* data thread */
+	_Atomic bool failed;  /* it will be dead */
+	struct verbs_job death;
 	struct verbs_device *next;
 };
 
@@ -205,7 +208,7 @@ struct verbs_queue {
 
 /* The private bytes of a QP. */
 struct verbs_qp {
-	struct verbs_job job, flush, broke;
+	struct verbs_job job, flush, broke, died;
 	void *object;
 	struct verbs_device *device;
 	struct verbs_pd *pd;
@@ -228,7 +231,7 @@ struct verbs_qp {
 };
 
 struct verbs_srq {
-	struct verbs_job job;
+	struct verbs_job job, broke;
 	void *object;
 	struct verbs_device *device;
 	struct verbs_pd *pd;
@@ -248,6 +251,8 @@ void verbs_srq_empty(struct verbs_srq *srq);
 bool verbs_work_start(void);
 /* Hear of what the device reports by itself. */
 bool verbs_work_watch(struct verbs_device *device);
+/* On a device thread: nothing more will come of it; says why. */
+void verbs_device_failed(struct verbs_device *device, const char *why);
 /* Data thread: take what the device has completed; false: nothing. */
 bool verbs_poll(struct verbs_device *device);
 extern const struct ndk_data_operations verbs_data_operations;

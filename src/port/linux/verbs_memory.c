@@ -50,10 +50,20 @@ char *verbs_contiguous(const struct ndk_memory *memory)
 	return memory->run_count ? memory->runs[0].base : NULL;
 }
 
+/* A device that was taken away has taken its regions and windows with it: EIO. */
+static bool is_gone(const struct ibv_context *context, int error)
+{
+	struct verbs_device *device = verbs_devices;
+	while (device->context != context)
+		device = device->next;
+	return error == EIO && atomic_load(&device->failed);
+}
+
 void verbs_dereg(struct ibv_mr *mr)
 {
+	struct ibv_context *context = mr ? mr->context : NULL;
 	int error = mr ? verbs.ibv_dereg_mr(mr) : 0;
-	if (!error)
+	if (!error || is_gone(context, error))
 		return;
 	/* To go on would let a peer at memory that its owner believes to be its own again. */
 	fprintf(stderr, "ketch: the RDMA device does not deregister memory (error %d)\n", error);
@@ -174,7 +184,9 @@ static void tell_token(struct verbs_job *job)
 
 static void dealloc(struct ibv_mw *mw)
 {
-	if (!mw || !ibv_dealloc_mw(mw))
+	struct ibv_context *context = mw ? mw->context : NULL;
+	int error = mw ? ibv_dealloc_mw(mw) : 0;
+	if (!error || is_gone(context, error))
 		return;
 	fprintf(stderr, "ketch: the RDMA device does not free a memory window\n");
 	abort();

@@ -9,18 +9,17 @@
  *
  * A request that fails puts the QP into the error state (the device does so by itself): the rest
  * comes back cancelled, the core is told once that the QP is broken, the connection is taken down.
- * A second thread hears of QPs that a peer broke, and that has no receive to fail (NDK-109a).
  *
- * Contexts: data thread, event thread, verbs_service (DISPATCH_LEVEL). No locks.
+ * Contexts: data thread, verbs_service (DISPATCH_LEVEL). No locks.
  *
  * Chosen: verbs does not say whether a message was solicited; each one counts as if it were.
  * A device that does not tell bounds from rights: STATUS_ACCESS_VIOLATION for both.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include "port/linux/verbs_work.h"
 
@@ -255,9 +254,11 @@ static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 bool verbs_poll(struct verbs_device *device)
 {
 	struct ibv_wc wc[BATCH];
-	int count = ibv_poll_cq(device->cq, BATCH, wc);
+	int count = device->dead ? 0 : ibv_poll_cq(device->cq, BATCH, wc);
 	for (int i = 0; i < count; i++)
 		completed(device, &wc[i]);
+	if (count < 0)
+		verbs_device_failed(device, "its completion queue cannot be read");
 	return count > 0;
 }
 
@@ -360,65 +361,9 @@ void verbs_srq_empty(struct verbs_srq *srq)
 	}
 }
 
-/* ---- What the device reports by itself ---- */
-
-static void broke_run(struct verbs_job *job)
-{
-	struct verbs_qp *qp = (struct verbs_qp *)((char *)job - offsetof(struct verbs_qp, broke));
-	verbs_qp_error(qp);
-	verbs_finish(job, qp->flushing ? NDK_CANCELLED : NDK_SUCCESS);
-}
-
-static void broke_done(struct verbs_job *job)
-{
-	struct verbs_qp *qp = (struct verbs_qp *)((char *)job - offsetof(struct verbs_qp, broke));
-	if (job->status == NDK_SUCCESS)
-		verbs_qp_broken(qp, IBV_WC_FATAL_ERR);
-}
-
-static void qp_event(struct verbs_qp *qp)
-{
-	if (qp->broke.run)
-		return; /* once */
-	qp->broke.run = broke_run;
-	qp->broke.done = broke_done;
-	verbs_pass(&verbs_data, &qp->broke);
-}
-
-static void *event_main(void *device)
-{
-	struct verbs_device *v = device;
-	struct ibv_async_event event;
-	while (!verbs.ibv_get_async_event(v->context, &event)) {
-		switch (event.event_type) {
-		case IBV_EVENT_QP_FATAL:
-		case IBV_EVENT_QP_REQ_ERR:
-		case IBV_EVENT_QP_ACCESS_ERR:
-			qp_event(event.element.qp->qp_context);
-			break;
-		case IBV_EVENT_DEVICE_FATAL:
-		case IBV_EVENT_CQ_ERR:
-			fprintf(stderr, "ketch: RDMA device %s failed (event %d)\n", v->core->name,
-				(int)event.event_type);
-			abort();
-		default:
-			break;
-		}
-		verbs.ibv_ack_async_event(&event);
-	}
-	return NULL;
-}
-
 bool verbs_work_start(void)
 {
 	verbs_data.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return verbs_data.wake > 0 && verbs_nodes_start() &&
 	       host_device_start(data_main, NULL, "ketch-rdma-io");
-}
-
-bool verbs_work_watch(struct verbs_device *device)
-{
-	int flags = fcntl(device->channel->fd, F_GETFL);
-	return flags >= 0 && !fcntl(device->channel->fd, F_SETFL, flags | O_NONBLOCK) &&
-	       host_device_start(event_main, device, "ketch-rdma-ev");
 }

@@ -171,8 +171,8 @@ int verbs_qp_destroy(void *object)
 void verbs_qp_error(struct verbs_qp *qp)
 {
 	struct ibv_qp_attr attributes = {.qp_state = IBV_QPS_ERR};
-	if (!qp->error)
-		verbs.ibv_modify_qp(qp->qp, &attributes, IBV_QP_STATE);
+	if (!qp->error && verbs.ibv_modify_qp(qp->qp, &attributes, IBV_QP_STATE))
+		verbs_device_failed(qp->device, "a queue pair cannot be put into the error state");
 	qp->error = true;
 }
 

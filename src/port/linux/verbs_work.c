@@ -440,7 +440,10 @@ void verbs_node_begin(struct verbs_node *node)
 	    node->generation != atomic_load(&node->region->generation))
 		node->status = NDK_ACCESS_VIOLATION;
 	bool posted = false;
-	if (node->status != NDK_SUCCESS)
+	struct verbs_device *device = node->qp ? node->qp->device : node->srq->device;
+	if (device->dead)
+		node->status = NDK_INTERNAL_ERROR;
+	else if (node->status != NDK_SUCCESS)
 		posted = node->kind == VERBS_SEND && post_fault(node);
 	else if (node->qp && node->qp->error && (node->region || node->kind != VERBS_SEND))
 		node->status = NDK_CANCELLED; /* soft-RoCE would not look at a receive any more */
