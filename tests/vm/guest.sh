@@ -41,6 +41,7 @@ t_dereg() {
 t_pingpong() { wire --timeout=85 /tests/ndk_pingpong.sys; }
 
 serve() { # OPTION... DRIVER: in the background, until it listens
+	: >server # of the test before
 	verbs "$@" >server 2>&1 &
 	n=0
 	until grep -q listening server || [ $((n += 1)) = 200 ]; do sleep 0.1; done
