@@ -72,8 +72,22 @@ static void waiter_add(struct wsk_client *client, struct wsk_waiter *waiter)
 static void check_resident(const void *address, const char *what, uint64_t caller)
 {
 	if (vf_on() && mm_is_pageable((uint64_t)address))
-		vf_report(VF_WskPageable, "WskRegister", caller, (uint64_t)address,
+		vf_report(VF_WskResident, "WskRegister", caller, (uint64_t)address,
 			  "is given the %s %p, which lies in pageable memory", what, address);
+}
+
+/* The driver's table is not read again, as it would be on Windows: say so when it could not be. */
+static void check_table(const struct wsk_client *client, uint64_t caller)
+{
+	const WSK_CLIENT_DISPATCH *table = client->dispatch, *copy = &client->table;
+	if (!port_pages_accessible(table, false) ||
+	    !port_pages_accessible((const char *)(table + 1) - 1, false) ||
+	    table->Version != copy->Version || table->Reserved != copy->Reserved ||
+	    table->WskClientEvent != copy->WskClientEvent)
+		vf_report(VF_WskResident, "WskDeregister", caller, (uint64_t)table,
+			  "ends a registration whose client's dispatch table %p has changed or is "
+			  "gone",
+			  (const void *)table);
 }
 
 /*
@@ -93,7 +107,7 @@ NTSTATUS WSKAPI WskRegister(PWSK_CLIENT_NPI WskClientNpi, PWSK_REGISTRATION WskR
 		return STATUS_INSUFFICIENT_RESOURCES;
 	new->block = WskRegistration;
 	new->dispatch = WskClientNpi->Dispatch;
-	new->version = WskClientNpi->Dispatch->Version;
+	new->table = *WskClientNpi->Dispatch;
 	new->caller = VF_CALLER();
 	InitializeListHead(&new->adapters);
 	InitializeListHead(&new->waiters);
@@ -200,6 +214,8 @@ VOID WSKAPI WskDeregister(PWSK_REGISTRATION WskRegistration)
 				  WskRegistration);
 		return;
 	}
+	if (vf_on())
+		check_table(client, VF_CALLER());
 	wait_unused(client, false, "WskDeregister", VF_CALLER());
 	old = ke_lock_raise(&wsk_lock);
 	RemoveEntryList(&client->entry);
@@ -219,7 +235,7 @@ static NTSTATUS capture(struct wsk_client *client, uint64_t caller)
 		return STATUS_DEVICE_NOT_READY;
 	if (port_time_ns() < ready_ns)
 		return STATUS_PENDING;
-	if (WSK_MAJOR_VERSION(client->version) != WSK_MAJOR_VERSION(WSK_VERSION))
+	if (WSK_MAJOR_VERSION(client->table.Version) != WSK_MAJOR_VERSION(WSK_VERSION))
 		return STATUS_NOINTERFACE;
 	client->captures++;
 	client->capture_caller = caller;

@@ -11,20 +11,20 @@
 #define WSK_TAG 'ksWK'
 
 /*
- * A registration. All members but `dispatch`, `version` and `caller`, which never change: wsk_lock.
+ * A registration. All members but `dispatch`, `table` and `caller`, which never change: wsk_lock.
  * It lives until WskDeregister has found nothing of it in use; a pointer to it is never followed
  * before it was found in the list.
  */
 struct wsk_client {
 	LIST_ENTRY entry;
-	PWSK_REGISTRATION block; /* the driver's; 0: the driver is gone */
-	const void *dispatch;    /* the driver's; read once, by WskRegister (DEF-62) */
-	USHORT version;          /* that it asks for */
-	uint64_t caller;         /* who registered */
-	uint64_t capture_caller; /* who captured last */
-	uint32_t captures;       /* without a release */
-	uint32_t calls;          /* functions that run with it: of the dispatch table, waits */
-	bool gone;               /* WskDeregister has begun */
+	PWSK_REGISTRATION block;             /* the driver's; 0: the driver is gone */
+	const WSK_CLIENT_DISPATCH *dispatch; /* the driver's */
+	WSK_CLIENT_DISPATCH table;           /* a copy of it (DEF-62) */
+	uint64_t caller;                     /* who registered */
+	uint64_t capture_caller;             /* who captured last */
+	uint32_t captures;                   /* without a release */
+	uint32_t calls; /* functions that run with it: of the dispatch table, waits */
+	bool gone;      /* WskDeregister has begun */
 	LIST_ENTRY adapters;
 	LIST_ENTRY waiters; /* struct wsk_waiter */
 };

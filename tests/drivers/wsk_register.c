@@ -34,6 +34,23 @@ static void register_pageable(void)
 		ExFreePoolWithTag(block, 'tseT');
 }
 
+static DECLSPEC_NOINLINE void register_table_on_stack(void)
+{
+	WSK_CLIENT_DISPATCH table = dispatch;
+	WSK_CLIENT_NPI client = {NULL, &table};
+	CHECK(WskRegister(&client, &registration) == STATUS_SUCCESS, "DEF-62 it works");
+	RtlFillMemory(&table, sizeof(table), 0xee); /* as the next call would */
+}
+
+static void register_table_freed(void)
+{
+	WSK_CLIENT_DISPATCH *table = ExAllocatePoolWithTag(NonPagedPoolNx, PAGE_SIZE, 'tseT');
+	WSK_CLIENT_NPI client = {NULL, table};
+	*table = dispatch;
+	CHECK(WskRegister(&client, &registration) == STATUS_SUCCESS, "DEF-62 it works");
+	ExFreePoolWithTag(table, 'tseT');
+}
+
 static NTSTATUS register_on_stack(PWSK_REGISTRATION block)
 {
 	WSK_CLIENT_NPI client = {NULL, &dispatch};
@@ -292,6 +309,14 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 	case 13:
 	case 14:
 		register_pageable();
+		break;
+	case 15:
+		register_table_on_stack();
+		WskDeregister(&registration);
+		break;
+	case 16:
+		register_table_freed();
+		WskDeregister(&registration);
 		break;
 	default:
 		break_rule();
