@@ -17,6 +17,7 @@
  * STATUS_INVALID_PARAMETER; a full queue: STATUS_INSUFFICIENT_RESOURCES. A dead queue pair
  * takes no receives either: STATUS_CONNECTION_INVALID.
  */
+#include "ke/pageable.h"
 #include "ndk/queue.h"
 #include "rtl/rtl.h"
 
@@ -138,11 +139,27 @@ static NTSTATUS check_data(const struct ndk_qp *qp, struct ndk_work *work, const
 	return STATUS_SUCCESS;
 }
 
+/* Inline data are read at DISPATCH_LEVEL (NDK-14). */
+static void check_resident(const struct post *post, const NDK_SGE *sge, ULONG count)
+{
+	for (ULONG i = 0; i < count; i++) {
+		uint64_t first = (uint64_t)sge[i].VirtualAddress;
+		if (sge[i].Length && (mm_is_unlocked_pageable(first) ||
+				      mm_is_unlocked_pageable(first + sge[i].Length - 1)))
+			vf_report(VF_NdkInline, post->name, post->caller, first,
+				  "is called with NDK_OP_FLAG_INLINE and %u bytes at %p, which are "
+				  "pageable",
+				  sge[i].Length, sge[i].VirtualAddress);
+	}
+}
+
 static NTSTATUS post_data(struct post *post, struct ndk_work *work, const NDK_SGE *sge, ULONG count)
 {
 	static const struct ndk_sge nowhere = {.length = 1}; /* the token 0 is nobody's */
 	work->qp = post->qp;
 	NTSTATUS status = check_data(post->qp, work, sge, count);
+	if ((work->flags & NDK_WORK_INLINE) && NT_SUCCESS(status) && vf_on())
+		check_resident(post, sge, count);
 	if (post->fails) {
 		work->sge = &nowhere;
 		work->sge_count = 1;

@@ -245,6 +245,19 @@ static void broken(struct io *io)
 		      "DEF-2 the data of a connection that is there");
 		break;
 	}
+	case 13: {
+		NDK_QP *qp = io->x.e.qp;
+		NDK_SGE sge = {.Length = 8};
+		sge.VirtualAddress = ExAllocatePoolWithTag(PagedPool, 8, 'dgaP');
+		RtlZeroMemory(sge.VirtualAddress, 8);
+		CHECK(qp->Dispatch->NdkWrite(qp, NULL, &sge, 1, (UINT64)io->my.data,
+					     io_token(&io->my),
+					     NDK_OP_FLAG_INLINE) == STATUS_SUCCESS &&
+			      io_status(io->x.e.cq) == STATUS_SUCCESS,
+		      "NDK-14 inline data from paged pool");
+		ExFreePoolWithTag(sge.VirtualAddress, 'dgaP');
+		break;
+	}
 	case 7:
 		io->x.e.cq->Dispatch->NdkArmCq(io->x.e.cq, 3);
 		CHECK(TRUE, "NDK-21 a type that is none");
