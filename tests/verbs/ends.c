@@ -161,9 +161,25 @@ static void dead(struct io *io)
 	io_unpair(io);
 }
 
+/* A peer that writes with an immediate (FAKE_IMMEDIATE): more than the receive that it takes has
+ * room for. The consumer must not believe that this arrived in it. */
+static void immediate(struct io *io)
+{
+	NDK_RESULT_EX r = {0};
+	BOOLEAN pair = io_pair(io, &plain, 4096);
+	CHECK(pair, "NDK-136 two ends are connected");
+	io_receive(&io->y, &io->my, 0, 8, NULL);
+	io_write(&io->x, &io->mx, 0, 4096, (UINT64)io->my.data, io_token(&io->my), 0, NULL);
+	CHECK(io_get(io->y.receive_cq, &r, 10000) && r.Status == STATUS_CONNECTION_ABORTED &&
+		      !r.BytesTransferred,
+	      "NDK-102 a receive never gets more bytes than it has");
+	CHECK(SOON(io->x.gone == 1 && io->y.gone == 1), "NDK-142 and the connection is over");
+	io_unpair(io);
+}
+
 static void test(struct io *io)
 {
-	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered, dead};
+	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered, dead, immediate};
 	cases[CASE](io);
 }
 

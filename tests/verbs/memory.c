@@ -194,9 +194,28 @@ static void astray(struct io *io)
 	second_close();
 }
 
+/* Pages that do not lie together: refused at once, and the connection goes on. */
+static void scattered(struct io *io)
+{
+	CHECK(fast_make(io), "NDK-51 a fast-register region");
+	NDK_LOGICAL_ADDRESS second = lam->AdapterPageArray[0];
+	lam->AdapterPageArray[1].QuadPart = second.QuadPart; /* one page, twice */
+	NTSTATUS status = io->y.e.qp->Dispatch->NdkFastRegister(io->y.e.qp, NULL, fast, 2,
+								lam->AdapterPageArray, fbo,
+								SIZE + 1, io->my.data, REMOTE);
+	CHECK(status == STATUS_INSUFFICIENT_RESOURCES && io_none(io->y.e.cq),
+	      "NDK-101 what fails inline does not complete");
+	CHECK(fast_register(io, &io->y) == STATUS_SUCCESS &&
+		      io_status(io->y.e.cq) == STATUS_SUCCESS &&
+		      poke(io, &io->x, (UINT64)io->my.data, fast_token(), 7) == STATUS_SUCCESS,
+	      "NDK-65 nothing has changed");
+	fast_close(io);
+}
+
 static void test(struct io *io)
 {
-	static void (*const cases[])(struct io *) = {waiting, cancelled, uninvalidated, astray};
+	static void (*const cases[])(struct io *) = {waiting, cancelled, uninvalidated, astray,
+						     scattered};
 	BOOLEAN pair = io_pair(io, &plain, SIZE);
 	CHECK(pair, "NDK-136 two ends are connected");
 	if (pair)

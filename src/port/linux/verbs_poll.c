@@ -232,7 +232,12 @@ static void completed(struct verbs_device *device, const struct ibv_wc *wc)
 		verbs_srq_refill(node->srq);
 		node->qp = qp_by_number(device, wc->qp_num);
 	}
-	if (node->kind != VERBS_SEND && wc->status == IBV_WC_SUCCESS) {
+	/* A write with an immediate takes a receive, and leaves its memory as it was. NDK knows no
+	 * such thing: `byte_len` is what the peer wrote elsewhere. */
+	if (node->kind != VERBS_SEND && wc->status == IBV_WC_SUCCESS &&
+	    wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM)
+		node->status = NDK_CONNECTION_ABORTED;
+	if (node->kind != VERBS_SEND && node->status == NDK_SUCCESS) {
 		node->bytes = wc->byte_len;
 		node->flagged = wc->wc_flags & IBV_WC_WITH_INV;
 		/* Soft-RoCE tells the token, but not that it is one. */
