@@ -197,6 +197,7 @@ static void fill_limits(struct verbs_device *v, const struct ibv_port_attr *port
 	const struct ibv_device_attr *a = &v->attributes;
 	struct ndk_limits *l = &v->core->limits;
 	uint32_t sges = at_most((uint64_t)a->max_sge, VERBS_SGES);
+	bool srqs = a->max_srq > 0 && a->max_srq_sge > 0;
 	*l = (struct ndk_limits){
 		.vendor = a->vendor_id,
 		.device = a->vendor_part_id,
@@ -204,7 +205,7 @@ static void fill_limits(struct verbs_device *v, const struct ibv_port_attr *port
 			a->max_mr_size < REGISTRATION_LIMIT ? a->max_mr_size : REGISTRATION_LIMIT,
 		.fast_register_pages = FAST_PAGES,
 		.initiator_sges = sges,
-		.receive_sges = sges,
+		.receive_sges = srqs ? at_most((uint64_t)a->max_srq_sge, sges) : sges,
 		.read_sges = a->max_sge_rd ? at_most((uint64_t)a->max_sge_rd, sges) : sges,
 		.transfer_length = port->max_msg_sz,
 		.inline_size = inline_limit(v),
@@ -212,7 +213,7 @@ static void fill_limits(struct verbs_device *v, const struct ibv_port_attr *port
 		.outbound_reads = at_most((uint64_t)a->max_qp_init_rd_atom, 128),
 		.receive_depth = at_most((uint64_t)a->max_qp_wr, VERBS_DEPTH),
 		.initiator_depth = at_most((uint64_t)a->max_qp_wr / VERBS_PER_ENTRY, VERBS_DEPTH),
-		.srq_depth = at_most((uint64_t)a->max_srq_wr, VERBS_DEPTH),
+		.srq_depth = srqs ? at_most((uint64_t)a->max_srq_wr, VERBS_DEPTH) : 0,
 		.cq_depth = at_most((uint64_t)a->max_cqe, 1u << 20),
 		.large_request = LARGE_REQUEST,
 		.caller_data = VERBS_CALLER_DATA,

@@ -114,6 +114,9 @@ static int resolve_change(struct verbs_node *node, struct ndk_work *work)
 static int post(struct ndk_qp *object, struct ndk_work *work)
 {
 	struct verbs_qp *qp = ndk_private(object);
+	const struct ndk_memory *memory = work->change ? ndk_change_memory(work->change) : NULL;
+	if (memory && memory->run_count && !verbs_contiguous(memory))
+		return NDK_INSUFFICIENT_RESOURCES; /* at once: it does not break the connection */
 	struct verbs_node *node = node_get(VERBS_SEND);
 	if (!node)
 		return NDK_INSUFFICIENT_RESOURCES;
@@ -218,8 +221,8 @@ void verbs_node_free(struct verbs_node *node)
 
 /* ---- On the data thread: to the device ---- */
 
-/* Elements as the device wants them. False: memory under the privileged token cannot be registered.
- */
+/* Elements as the device wants them. False: memory under the privileged token cannot be registered
+ * for a send. */
 static bool device_sges(struct verbs_node *node, struct ibv_pd *pd, struct ibv_sge *sges)
 {
 	for (uint32_t i = 0; i < node->sge_count; i++) {
@@ -234,8 +237,12 @@ static bool device_sges(struct verbs_node *node, struct ibv_pd *pd, struct ibv_s
 		}
 		struct ibv_mr *mr = verbs.ibv_reg_mr(pd, (void *)sges[i].addr, sges[i].length,
 						     IBV_ACCESS_LOCAL_WRITE);
-		if (!mr)
+		if (!mr && node->kind == VERBS_SEND)
 			return false;
+		if (!mr) { /* a receive fails when its message comes */
+			node->fault = NDK_INSUFFICIENT_RESOURCES;
+			continue;
+		}
 		node->sges[i].temporary = mr;
 		sges[i].lkey = mr->lkey;
 	}
@@ -250,8 +257,7 @@ static int post_receive(struct verbs_node *node)
 				 .num_sge = (int)node->sge_count},
 			   *bad;
 	struct verbs_pd *pd = node->qp ? node->qp->pd : node->srq->pd;
-	if (!device_sges(node, pd->pd, sges))
-		return NDK_INSUFFICIENT_RESOURCES;
+	device_sges(node, pd->pd, sges);
 	return verbs_status(node->qp ? ibv_post_recv(node->qp->qp, &wr, &bad)
 				     : ibv_post_srq_recv(node->srq->srq, &wr, &bad));
 }
