@@ -39,6 +39,9 @@ extern struct verbs_thread verbs_memory, verbs_control, verbs_data, verbs_clock;
 void verbs_submit(struct verbs_thread *thread, struct verbs_job *job);
 /* On a baton. Submit and wait a little: the status, or NDK_PENDING, and done() will be called. */
 int verbs_call(struct verbs_thread *thread, struct verbs_job *job);
+/* On a baton, which the caller is without meanwhile: run() on its own thread, for a job that takes
+ * microseconds and has ended when run() returns. The status. */
+int verbs_call_here(struct verbs_job *job);
 /* On a device thread: another one goes on with the job. */
 void verbs_pass(struct verbs_thread *thread, struct verbs_job *job);
 /* On a device thread: the job is done; not the caller's any more. */
@@ -110,8 +113,8 @@ static inline struct verbs_device *verbs_device_of(const void *object)
  * What stands behind an MR or MW. Its memory is never given back, so that a request that names a
  * region of the past finds another generation.
  * lkey   0: nothing is registered. Written by who registers, read by the data thread.
- * All else: a region that NdkRegisterMr made belongs to the memory thread; that of a fast-register
- * MR or a window to the data thread.
+ * All else: a region that NdkRegisterMr made belongs to who registers or deregisters it; that of a
+ * fast-register MR or a window to the data thread.
  */
 struct verbs_region {
 	uint64_t pool_link;

@@ -3,16 +3,16 @@
  * verbs_memory.c: protection domains, memory regions and windows on a device.
  *
  * NdkRegisterMr is ibv_reg_mr of the process's memory, NdkDeregisterMr ibv_dereg_mr: after it has
- * returned the device moves not one byte (measured: findings, and tests/vm). Both run on the memory
- * thread, and small ones are done before the call returns.
+ * returned the device moves not one byte (measured: findings, and tests/vm). Small ones the caller
+ * does itself, without its baton; the others run on the memory thread.
  *
  * User space has no fast-register request. A fast-register MR is a type 2 window here, whose token
  * is known when the request is posted, and each fast registration a registration of its own, under
  * that window (verbs_work.c); so is each bind of an MW, because soft-RoCE does not keep a window
  * within bounds inside its region. A type 2 window works through the QP only that bound it.
  *
- * Contexts: operations on a baton; jobs on the memory thread, those of fast-register MRs and
- * windows on the data thread. No locks.
+ * Contexts: operations on a baton; jobs on the memory thread or in verbs_call_here, those of
+ * fast-register MRs and windows on the data thread. No locks.
  *
  * Chosen: pages that do not lie together in the process cannot be registered as one region with
  * verbs: STATUS_INSUFFICIENT_RESOURCES.
@@ -22,6 +22,7 @@
 #include "port/linux/verbs_internal.h"
 
 #define REGIONS (1u << 20)
+#define SMALL   (64u << 10) /* bytes that are registered in some microseconds */
 
 static struct verbs_pool regions;
 
@@ -244,6 +245,11 @@ int verbs_memory_destroy(void *object, enum ndk_type type)
 
 /* ---- NdkRegisterMr, NdkDeregisterMr ---- */
 
+static int call(struct verbs_memory *m)
+{
+	return m->length <= SMALL ? verbs_call_here(&m->job) : verbs_call(&verbs_memory, &m->job);
+}
+
 static void mr_register(struct verbs_job *job)
 {
 	struct verbs_memory *m = (struct verbs_memory *)job;
@@ -273,7 +279,7 @@ int verbs_mr_register(struct ndk_mr *mr, const struct ndk_memory *memory)
 	m->rights = memory->rights;
 	m->job.run = mr_register;
 	m->job.done = mr_registered;
-	int status = verbs_call(&verbs_memory, &m->job);
+	int status = call(m);
 	/* Some devices have no key for what no peer may reach: then the core's token stays. */
 	if (status == NDK_SUCCESS && m->region->mr->rkey)
 		ndk_memory_token(mr, m->region->mr->rkey);
@@ -299,7 +305,7 @@ int verbs_mr_deregister(struct ndk_mr *mr)
 	struct verbs_memory *m = ndk_private(mr);
 	m->job.run = mr_deregister;
 	m->job.done = mr_deregistered;
-	return verbs_call(&verbs_memory, &m->job);
+	return call(m);
 }
 
 /* ---- NdkInitializeFastRegisterMr ---- */

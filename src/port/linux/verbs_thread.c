@@ -8,11 +8,15 @@
  * (ndk_port_interrupt), and the core calls verbs_service on a baton at DISPATCH_LEVEL, which calls
  * done() of each, in order, on one processor at a time.
  *
- * An interrupt costs more than a small registration. So a submitter may wait a little
- * (verbs_call), and a device thread that has worked looks for more for SPIN_NS before it sleeps.
- * `state` decides who tells: a waiting submitter leaves (WAITED -> ANNOUNCED: done() will be
- * called) or sees the end (WAITED -> FINISHED by the device thread, which then touches the job no
- * more).
+ * A job of microseconds is not worth the way to another thread and back, which takes a second
+ * processor of the host. So its submitter lets the baton go, runs the job itself, as any host
+ * thread may, and takes the baton again (verbs_call_here). Nobody else gets the baton; what comes
+ * for the processor meanwhile waits, as it does in a hand-off.
+ *
+ * An interrupt costs more than most jobs. So a submitter may wait a little (verbs_call), and a
+ * device thread that has worked looks for more for SPIN_NS before it sleeps. `state` decides who
+ * tells: a waiting submitter leaves (WAITED -> ANNOUNCED: done() will be called) or sees the end
+ * (WAITED -> FINISHED by the device thread, which then touches the job no more).
  *
  * A consumer that polls its queue calls verbs_service itself: when that was called since the last
  * completion, the data thread owes the interrupt for OWED_ROUNDS, and asks for it if what it
@@ -170,6 +174,20 @@ int verbs_call(struct verbs_thread *thread, struct verbs_job *job)
 	uint32_t state = WAITED;
 	if (atomic_compare_exchange_strong(&job->state, &state, ANNOUNCED))
 		return NDK_PENDING;
+	return job->status;
+}
+
+/* Nothing of the machine interrupts the library: a handler that finds no baton does nothing. */
+int verbs_call_here(struct verbs_job *job)
+{
+	struct port_thread *self = host_self;
+	struct port_cpu *cpu = atomic_load(&self->cpu);
+	atomic_store_explicit(&job->state, WAITED, memory_order_relaxed);
+	port_cpu_release(cpu, self, cpu->gs_base);
+	job->run(job);
+	port_cpu_take(cpu, self);
+	if (atomic_load(&cpu->pending))
+		port_cpu_kick(cpu); /* the caller may be at PASSIVE_LEVEL, and stay there */
 	return job->status;
 }
 
