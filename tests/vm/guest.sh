@@ -19,7 +19,6 @@ rping_pair() {
 	timeout 20 rping -c -a "$1" -I "$2" -C 2 -v >pings && wait $! && [ "$(grep -c 'ping data' pings)" = 2 ]
 }
 t_rping() { rping_pair "$me" "$me" && rping_pair 192.0.2.2 192.0.2.1 && rping_pair fd00::1 fd00::2; }
-t_baseline() { /tests/verbs_baseline rxe0; }
 
 # ---- Ketch in the guest ----
 
@@ -31,7 +30,12 @@ t_no_device() {
 
 # ---- NDK on verbs ----
 
-t_speed() { verbs /tests/ndk_speed.sys; }
+# By turns, as both the host's load and the device's own pace change from one second to the next.
+t_speed() {
+	for _ in 1 2 3 4 5; do
+		/tests/verbs_baseline rxe0 && verbs /tests/ndk_speed.sys || return
+	done
+}
 t_dereg() {
 	wire /tests/ndk_dereg.sys >out 2>&1
 	status=$?

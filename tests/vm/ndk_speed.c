@@ -7,7 +7,7 @@
 #include "consumer.h"
 
 #define SIZE   4096
-#define ROUNDS 1500
+#define ROUNDS 500
 
 static ULONG taken[ROUNDS]; /* ns */
 

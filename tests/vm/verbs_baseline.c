@@ -12,8 +12,8 @@
 #include <time.h>
 
 #define SIZE   4096
-#define PAIRS  1500
-#define WRITES 1500
+#define PAIRS  500
+#define WRITES 500
 
 static void fail(const char *what)
 {
