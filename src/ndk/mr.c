@@ -3,7 +3,7 @@
  * mr.c: memory regions: creation, close, tokens. The rest is mr_register.c and, by work requests,
  * change.c.
  *
- * IRQL <= DISPATCH_LEVEL, no locks: see mr_register.c.
+ * IRQL <= DISPATCH_LEVEL; see mr_register.c and, for mr->lock, change.c.
  * Implements NDK-27, NDK-43, NDK-52, NDK-123, NDK-128 (close), DEF-1. Chosen: a close deregisters
  * or invalidates, without an answer of its own; tokens are 0 in states that have none.
  */
@@ -19,13 +19,17 @@ static void describe(const struct ndk_object *object, char *text, size_t size)
 
 /* ---- Creation and close ---------------------------------------------------------------------- */
 
-/* Nobody gets at the bytes from here on. */
+/* Nobody gets at the bytes from here on: a fast registration looks under the lock whether the region
+ * is closing. */
 static void begin_close(struct ndk_object *object)
 {
 	struct ndk_mr *mr = (struct ndk_mr *)object;
 	/* Refused: a request's end comes first, and its slot may go at any time. */
-	if (NT_SUCCESS(ndk_mr_step(&mr->state, NDK_MR_CLOSE)) && mr->region)
-		ndk_region_close(mr->region);
+	if (!NT_SUCCESS(ndk_mr_step(&mr->state, NDK_MR_CLOSE)) || !mr->region)
+		return;
+	KIRQL old = ke_lock_raise(&mr->lock);
+	ndk_region_close(mr->region);
+	ke_lock_lower(&mr->lock, old);
 }
 
 static void destroy(struct ndk_object *object)
