@@ -19,8 +19,8 @@ static void describe(const struct ndk_object *object, char *text, size_t size)
 
 /* ---- Creation and close ---------------------------------------------------------------------- */
 
-/* Nobody gets at the bytes from here on: a fast registration looks under the lock whether the region
- * is closing. */
+/* Nobody gets at the bytes from here on: a fast registration looks under the lock whether the
+ * region is closing. */
 static void begin_close(struct ndk_object *object)
 {
 	struct ndk_mr *mr = (struct ndk_mr *)object;

@@ -86,7 +86,7 @@ struct ndk_work {
 	bool invalidates; /* a send: with remote_token (NdkSendAndInvalidate) */
 	uint32_t length;  /* of all SGEs */
 	uint32_t sge_count;
-	uint32_t remote_token; /* read, write, send that invalidates */
+	uint32_t remote_token;   /* read, write, send that invalidates */
 	uint64_t remote_address; /* read, write; a fast registration: its first page */
 	/* With NDK_WORK_INLINE: plain memory, tokens mean nothing; a copy has one SGE, its own
 	 * bytes. */

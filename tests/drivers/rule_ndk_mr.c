@@ -116,43 +116,6 @@ static NTSTATUS broken(void)
 	mdl->ByteCount *= 2;
 	return NT_SUCCESS(status) && NT_SUCCESS(take());
 }
-#elif CASE == 10
-static NTSTATUS broken(void)
-{
-	NDK_MW *mw = MAKE(NDK_MW, pd->Dispatch->NdkCreateMw, pd);
-	NTSTATUS status = mw->Dispatch->NdkCloseMw(&mw->Header, NULL, NULL);
-	return NT_SUCCESS(status);
-}
-#elif CASE == 11
-static NTSTATUS broken(void)
-{
-	NTSTATUS status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, NULL, NULL);
-	check_sleep(50);
-	return NT_SUCCESS(status) && NT_SUCCESS(take());
-}
-#elif CASE == 27
-/* A routine that is no completion routine, and no driver's. */
-static NTSTATUS broken(void)
-{
-	NDK_FN_REQUEST_COMPLETION *wrong =
-		(NDK_FN_REQUEST_COMPLETION *)(ULONG_PTR)ExGetPreviousMode;
-	NTSTATUS status = mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, wrong, NULL);
-	check_sleep(50);
-	return NT_SUCCESS(status) && NT_SUCCESS(take());
-}
-#elif CASE == 32 || CASE == 33 || CASE == 34
-/* Data, the middle of a function, and a callback that is no function: not one of them is called,
- * since the machine stops at the finding. */
-static NTSTATUS broken(void)
-{
-	NDK_FN_REQUEST_COMPLETION *wrong = (NDK_FN_REQUEST_COMPLETION *)(ULONG_PTR)&io;
-	if (CASE == 33)
-		wrong = (NDK_FN_REQUEST_COMPLETION *)((ULONG_PTR)io_pair + 64);
-	if (CASE == 34)
-		return !!MAKE(NDK_CQ, io.a.adapter->Dispatch->NdkCreateCq, io.a.adapter, 1,
-			      (NDK_FN_CQ_NOTIFICATION_CALLBACK *)wrong, NULL, NULL);
-	return NT_SUCCESS(mr->Dispatch->NdkRegisterMr(mr, mdl, PAGE_SIZE, 0, wrong, NULL));
-}
 #elif CASE == 40 || CASE == 41 /* the memory of a fast register, and what lies beside it */
 static BOOLEAN fast_register(const PVOID *where, ULONG count, SIZE_T length)
 {
