@@ -60,10 +60,10 @@ static NTSTATUS add(ADDRESS_FAMILY family, change_callback callback, PVOID conte
 		return STATUS_INSUFFICIENT_RESOURCES;
 	new->callback = callback;
 	new->running = initial ? ke_thread() : NULL;
-	*handle = new;
 	KIRQL old = ke_lock_raise(&notify_lock);
 	InsertTailList(&registrations, &new->entry);
 	ke_lock_lower(&notify_lock, old);
+	*handle = new; /* from now on another thread may cancel it */
 	if (initial)
 		call(new, context);
 	return STATUS_SUCCESS;

@@ -2,7 +2,7 @@
 /*
  * netio_notify.c: notifications of netioapi.h (DEF-55). CASE 0: as documented; 1: cancelled twice;
  * 2: a handle that is none; 3: cancelled inside the callback; 4: the callback returns at another
- * IRQL; 5: left at unload.
+ * IRQL; 5: left at unload; 6: contexts that go with their cancellation, in several threads.
  */
 #include "check.h"
 #include <netioapi.h>
@@ -109,6 +109,70 @@ static void test_wait(void)
 	      "DEF-55 and returns when the callback has returned");
 }
 
+#define PAIRS  3
+#define ROUNDS 150
+#define ALIVE  0x600dc0de
+
+/* One thread registers, the other one cancels as soon as there is a handle, and ends the context.
+ */
+static struct pair {
+	HANDLE volatile handle;
+	volatile ULONG context;
+} pairs[PAIRS];
+static volatile LONG calls, dead, refused;
+
+static VOID NTAPI on_pair(PVOID context, PMIB_IPFORWARD_ROW2 row, MIB_NOTIFICATION_TYPE type)
+{
+	volatile ULONG *alive = context;
+	UNREFERENCED_PARAMETER(row);
+	UNREFERENCED_PARAMETER(type);
+	InterlockedIncrement(&calls);
+	for (ULONG i = 0; i < 200; i++) {
+		if (*alive != ALIVE)
+			InterlockedIncrement(&dead);
+		YieldProcessor();
+	}
+}
+
+static VOID NTAPI pair_register(PVOID context)
+{
+	struct pair *pair = context;
+	for (ULONG i = 0; i < ROUNDS; i++) {
+		pair->context = ALIVE;
+		if (NotifyRouteChange2(AF_UNSPEC, on_pair, (PVOID)&pair->context, TRUE,
+				       (HANDLE *)&pair->handle) != STATUS_SUCCESS)
+			InterlockedIncrement(&refused);
+		while (pair->handle)
+			YieldProcessor();
+	}
+	PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static VOID NTAPI pair_cancel(PVOID context)
+{
+	struct pair *pair = context;
+	for (ULONG i = 0; i < ROUNDS; i++) {
+		while (!pair->handle)
+			YieldProcessor();
+		if (CancelMibChangeNotify2(pair->handle) != STATUS_SUCCESS)
+			InterlockedIncrement(&refused);
+		pair->context = 0;
+		pair->handle = NULL;
+	}
+	PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+static void test_pairs(void)
+{
+	PVOID threads[2 * PAIRS];
+	for (ULONG i = 0; i < 2 * PAIRS; i++)
+		threads[i] = check_thread(i % 2 ? pair_cancel : pair_register, &pairs[i / 2]);
+	for (ULONG i = 0; i < 2 * PAIRS; i++)
+		check_join(threads[i]);
+	CHECK(calls == PAIRS * ROUNDS && !refused, "DEF-55 every notification came and was ended");
+	CHECK(!dead, "DEF-55 no callback runs when its cancellation has returned");
+}
+
 DRIVER_UNLOAD OnUnload;
 VOID NTAPI OnUnload(PDRIVER_OBJECT driver)
 {
@@ -141,6 +205,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		break;
 	case 5:
 		NotifyUnicastIpAddressChange(AF_INET, on_address, NULL, FALSE, &handle);
+		break;
+	case 6:
+		test_pairs();
 		break;
 	}
 	return check_result();
