@@ -4,7 +4,7 @@
  * adapters. 1: FreeMibTable inside a table; 2: twice; 3: a table is left; 4: the adapters of
  * --adapter=loopback:70000=10.1.2.3/8,alias:wire,luid:0x6000001000000,9=fe80::9;
  * 5: one RNIC without IPv6, --adapter=loopback:2=10.0.0.1;
- * 6: two with link-local addresses; 7: sixteen.
+ * 6: two with link-local addresses; 7: sixteen; 8: a table at DISPATCH_LEVEL.
  */
 #include "check.h"
 #include <netioapi.h>
@@ -137,7 +137,10 @@ static void test_addresses(void)
 	FreeMibTable(table);
 	CHECK(GetUnicastIpAddressTable(AF_INET, &table) == STATUS_SUCCESS && table->NumEntries == 3,
 	      "DEF-75 the addresses of a family");
-	FreeMibTable(table);
+	KIRQL old;
+	KeRaiseIrql(DISPATCH_LEVEL, &old);
+	FreeMibTable(table); /* legal here */
+	KeLowerIrql(old);
 	CHECK(GetUnicastIpAddressTable(99, &table) == STATUS_INVALID_PARAMETER,
 	      "DEF-75 no such family");
 	InitializeUnicastIpAddressEntry(&row);
@@ -424,6 +427,7 @@ DRIVER_INITIALIZE DriverEntry;
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 {
 	MIB_UNICASTIPADDRESS_TABLE *table;
+	KIRQL old;
 	UNREFERENCED_PARAMETER(path);
 	driver->DriverUnload = OnUnload;
 	switch (CASE) {
@@ -460,6 +464,13 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 		break;
 	case 7:
 		test_many();
+		break;
+	case 8:
+		KeRaiseIrql(DISPATCH_LEVEL, &old);
+		CHECK(GetUnicastIpAddressTable(AF_INET, &table) == STATUS_SUCCESS,
+		      "DEF-55 it works, but is legal below DISPATCH_LEVEL only");
+		KeLowerIrql(old);
+		FreeMibTable(table);
 		break;
 	}
 	return check_result();
