@@ -2,7 +2,7 @@
 /*
  * ndk_conn_ports.c: addresses and ports: IPv6, shared endpoints, what is in use and when it is
  * free, all ports taken; handshakes that take too long; both ends closed at once. CASE 1: an RNIC
- * that connects to itself (--adapter=loopback:2=...,self). CASE 2: --ndk-handshake=400.
+ * that connects to itself (--adapter=loopback:2=...,self). CASE 2: --ndk-handshake=2000.
  */
 #include "ndk_io.h"
 
