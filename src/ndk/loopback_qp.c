@@ -163,7 +163,9 @@ static enum outcome execute(struct loopback_qp *self, struct ndk_work *work, NTS
 	struct ndk_qp *peer = loopback_link_peer(link, self->side);
 	if (!peer)
 		return OUTCOME_STALL;
-	if (work->operation == NDK_SEND)
+	if (atomic_load(&peer->state) == NDK_QP_DEAD) /* it closes: the link's end is next */
+		outcome = OUTCOME_STALL;
+	else if (work->operation == NDK_SEND)
 		outcome = send(self, loopback_of(peer), work, status);
 	else
 		outcome = transfer(self, loopback_of(peer), work, status);

@@ -143,6 +143,21 @@ static void starved(void)
 	      "DEF-112 and their sends complete");
 }
 
+/* Its close waits for that of its connector (NDK-83). */
+static void closing(void)
+{
+	struct call closed;
+	NDK_QP *qp = ends[1].e.qp;
+	call_begin(&closed);
+	NTSTATUS status = qp->Dispatch->NdkCloseQp(&qp->Header, call_closed, &closed);
+	ends[1].e.qp = NULL;
+	io_send(&peers[1], &theirs[1], 0, 1, 0, NULL);
+	CHECK(status == STATUS_PENDING && io_none(watch.cq),
+	      "NDK-80 a queue pair that is being closed receives nothing any more");
+	CLOSE(ends[1].e.connector->Dispatch->NdkCloseConnector, ends[1].e.connector);
+	call_end(&closed, status);
+}
+
 static void test(struct io *io)
 {
 	struct door doors[2];
@@ -165,6 +180,7 @@ static void test(struct io *io)
 	io_send(&peers[1], &theirs[1], 0, 1, 0, NULL);
 	CHECK(io_status(watch.cq) == STATUS_SUCCESS, "NDK-109b the other connection takes it");
 	post(8, 78);
+	closing();
 	for (unsigned i = 0; i < 2; i++) {
 		memory_close(&theirs[i]);
 		io_end_close(&peers[i]);
