@@ -3,7 +3,8 @@
  * ndk_refused.c: a call that is refused says so at once and leaves no trace (NDK-54, 58, 73, 140,
  * 148); a port is free again when its connector is closed, whatever the peer does (NDK-144); a
  * window's token is for peers alone (NDK-14, NDK-28); a read has its own number of elements
- * (NDK-105).
+ * (NDK-105); remote access that was not announced (NDK-65); hosts and networks that there are not
+ * (NDK-71); with one processor, the backlog (NDK-145).
  */
 #include "ndk_io.h"
 
@@ -32,6 +33,11 @@ static void inline_only(struct io *io)
 	CHECK(srq->Dispatch->NdkModifySrq(srq, io->a.info.MaxSrqDepth + 1, 0, must_not, &called) ==
 		      STATUS_INVALID_PARAMETER,
 	      "NDK-58 a depth above MaxSrqDepth");
+	NDK_SGE none = memory_sge(&io->mx, 0, 0);
+	for (ULONG i = 0; i < 3; i++)
+		srq->Dispatch->NdkSrqReceive(srq, NULL, &none, 1);
+	CHECK(srq->Dispatch->NdkModifySrq(srq, 2, 0, must_not, &called) == STATUS_INVALID_PARAMETER,
+	      "NDK-58 a depth below what is queued");
 	CHECK(c->Dispatch->NdkConnect(c, io->x.e.qp, address, size, address, size, 1, 1, data,
 				      sizeof(data), must_not, &called) == STATUS_INVALID_PARAMETER,
 	      "NDK-148 private data that are too long");
@@ -41,6 +47,118 @@ static void inline_only(struct io *io)
 	check_sleep(20);
 	CHECK(!called, "NDK-76 none of them completes");
 	CLOSE(srq->Dispatch->NdkCloseSrq, srq);
+}
+
+/* ---- Remote rights that were not announced ---- */
+
+static void unannounced(struct io *io)
+{
+	NDK_QP *qp = io->x.e.qp;
+	NDK_PD *pd = io->x.e.pd;
+	NDK_LOGICAL_ADDRESS page = MmGetPhysicalAddress(io->mx.data);
+	NDK_MR *mr = MAKE(NDK_MR, pd->Dispatch->NdkCreateMr, pd, TRUE);
+	WAIT(mr->Dispatch->NdkInitializeFastRegisterMr, mr, 1, FALSE);
+	CHECK(qp->Dispatch->NdkFastRegister(qp, NULL, mr, 1, &page, 0, PAGE_SIZE, NULL,
+					    NDK_OP_FLAG_ALLOW_REMOTE_READ) ==
+			      STATUS_ACCESS_VIOLATION &&
+		      qp->Dispatch->NdkFastRegister(qp, NULL, mr, 1, &page, 0, PAGE_SIZE, NULL,
+						    NDK_OP_FLAG_ALLOW_REMOTE_WRITE) ==
+			      STATUS_ACCESS_VIOLATION &&
+		      io_none(io->x.e.cq),
+	      "NDK-65 remote access that NdkInitializeFastRegisterMr did not announce");
+	CHECK(qp->Dispatch->NdkFastRegister(qp, NULL, mr, 1, &page, 0, PAGE_SIZE, NULL,
+					    NDK_OP_FLAG_ALLOW_LOCAL_WRITE) == STATUS_SUCCESS &&
+		      io_status(io->x.e.cq) == STATUS_SUCCESS,
+	      "NDK-65 local access");
+	CLOSE(mr->Dispatch->NdkCloseMr, mr);
+}
+
+/* ---- Where nobody is ---- */
+
+static NTSTATUS connect_to(struct io *io, struct io_end *end, const char *text)
+{
+	SOCKADDR_INET to = io_with_port(io->a.local, 5000);
+	UCHAR *host = (UCHAR *)&to.Ipv4.sin_addr;
+	NDK_ADAPTER *adapter = io->a.adapter;
+	ULONG size = io_address_size(&to);
+	RtlCopyMemory(host, text, 4);
+	NDK_CONNECTOR *c = MAKE(NDK_CONNECTOR, adapter->Dispatch->NdkCreateConnector, adapter);
+	NTSTATUS status =
+		WAIT(c->Dispatch->NdkConnect, c, end->e.qp, (const SOCKADDR *)&io->a.local, size,
+		     (const SOCKADDR *)&to, size, 1, 1, NULL, 0);
+	CLOSE(c->Dispatch->NdkCloseConnector, c);
+	return status;
+}
+
+static void nobody(struct io *io)
+{
+	struct io_end end;
+	if (!io_is_loopback(io) || !io_end_make(&end, io->a.adapter, &plain))
+		return;
+	CHECK(connect_to(io, &end, "\xc0\x00\x02\x4d") == STATUS_HOST_UNREACHABLE,
+	      "NDK-71 a host of the own network that there is not");
+	CHECK(connect_to(io, &end, "\xc6\x33\x64\x01") == STATUS_NETWORK_UNREACHABLE,
+	      "NDK-71 a network that there is not");
+	io_end_close(&end);
+}
+
+/* ---- More requests than are kept for a listener (one processor, so that no event is called) */
+
+#define BACKLOG 128
+
+static NTSTATUS waiting[BACKLOG + 1];
+static LONG waiting_done;
+
+static VOID NTAPI waiting_over(PVOID context, NTSTATUS status)
+{
+	*(NTSTATUS *)context = status;
+	InterlockedIncrement(&waiting_done);
+}
+
+static VOID NTAPI close_at_once(PVOID context, NDK_CONNECTOR *connector)
+{
+	UNREFERENCED_PARAMETER(context);
+	NTSTATUS status =
+		connector->Dispatch->NdkCloseConnector(&connector->Header, call_closed, context);
+	if (status != STATUS_PENDING)
+		call_closed(context);
+}
+
+static void backlog(struct io *io)
+{
+	static struct io_end ends[BACKLOG + 1];
+	NDK_ADAPTER *a = io->a.adapter, *b = io->b.adapter;
+	SOCKADDR_INET address = io->b.local;
+	ULONG length = sizeof(address), size = io_address_size(&address), last = BACKLOG;
+	struct call unused;
+	KIRQL irql;
+	call_begin(&unused);
+	if (!io_is_loopback(io) || KeQueryActiveProcessorCount(NULL) != 1)
+		return;
+	NDK_LISTENER *listener =
+		MAKE(NDK_LISTENER, b->Dispatch->NdkCreateListener, b, close_at_once, &unused);
+	WAIT(listener->Dispatch->NdkListen, listener, (const SOCKADDR *)&address, size);
+	listener->Dispatch->NdkGetLocalAddress(listener, (SOCKADDR *)&address, &length);
+	for (ULONG i = 0; i <= BACKLOG; i++) {
+		io_end_make(&ends[i], a, &plain);
+		ends[i].e.connector = MAKE(NDK_CONNECTOR, a->Dispatch->NdkCreateConnector, a);
+	}
+	KeRaiseIrql(DISPATCH_LEVEL, &irql);
+	for (ULONG i = 0; i <= BACKLOG; i++) {
+		NDK_CONNECTOR *c = ends[i].e.connector;
+		waiting[i] = c->Dispatch->NdkConnect(
+			c, ends[i].e.qp, (const SOCKADDR *)&io->a.local, size,
+			(const SOCKADDR *)&address, size, 1, 1, NULL, 0, waiting_over, &waiting[i]);
+		if (waiting[i] != STATUS_PENDING && i < last)
+			last = i;
+	}
+	KeLowerIrql(irql);
+	CHECK(last == BACKLOG && waiting[last] == STATUS_CONNECTION_REFUSED,
+	      "NDK-145 128 requests wait for their event, the next one is refused");
+	CHECK(SOON(waiting_done == BACKLOG), "NDK-84 all of them are answered");
+	for (ULONG i = 0; i <= BACKLOG; i++)
+		io_end_close(&ends[i]);
+	CLOSE(listener->Dispatch->NdkCloseListener, listener);
 }
 
 /* ---- The disconnect event stays ---- */
@@ -169,7 +287,10 @@ static void test(struct io *io)
 	CHECK(joined, "NDK-136 two ends");
 	if (joined) {
 		inline_only(io);
+		unannounced(io);
 		port_again(io);
+		nobody(io);
+		backlog(io);
 		event_stays(io);
 	}
 	io_unpair(io);
