@@ -53,8 +53,8 @@ bool rtl_equal_nocase(const char *a, const char *b);    /* ASCII */
 void rtl_copy(char *to, size_t size, const char *from); /* truncates, terminates */
 /* The number at *at, at most `limit`, of at most `digits` digits of the base; *at goes behind it.
  */
-bool rtl_number_read(const char **at, const char *end, unsigned base, unsigned digits, uint64_t limit,
-		     uint64_t *value);
+bool rtl_number_read(const char **at, const char *end, unsigned base, unsigned digits,
+		     uint64_t limit, uint64_t *value);
 /* The address, in network order, that [at, end) is; false: it is none. */
 bool rtl_address4_read(const char *at, const char *end, uint8_t bytes[4]);
 bool rtl_address6_read(const char *at, const char *end, uint8_t bytes[16]);
