@@ -295,6 +295,10 @@ static void moderating(struct io *io)
 	drain(cq);
 	arm(watch, NDK_CQ_NOTIFY_ANY);
 	CHECK(place(io) && no_more(watch), "NDK-97 the count rule alone waits");
+	CHECK(place(io) && more(watch), "NDK-97 and is satisfied by the second");
+	drain(cq);
+	arm(watch, NDK_CQ_NOTIFY_ANY);
+	CHECK(place(io) && no_more(watch), "NDK-97 it counts from the last notification");
 	cq->Dispatch->NdkControlCqInterruptModeration(cq, 0, 0);
 	CHECK(more(watch), "NDK-97 off: what it kept quiet about is told");
 	drain(cq);

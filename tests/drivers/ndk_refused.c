@@ -161,6 +161,29 @@ static void backlog(struct io *io)
 	CLOSE(listener->Dispatch->NdkCloseListener, listener);
 }
 
+/* ---- Close completions of the wrong kind: with a status, which must be one ---- */
+
+static VOID NTAPI closed_with_status(PVOID context, NTSTATUS status)
+{
+	call_requested(context, status);
+}
+
+static void close_status(struct io *io)
+{
+	ULONG wrong = 0;
+	for (ULONG i = 0; i < 8; i++) {
+		struct call call;
+		NDK_PD *pd = MAKE(NDK_PD, io->a.adapter->Dispatch->NdkCreatePd, io->a.adapter);
+		call_begin(&call);
+		wrong += call_end(&call,
+				  pd->Dispatch->NdkClosePd(
+					  &pd->Header,
+					  (NDK_FN_CLOSE_COMPLETION *)(PVOID)closed_with_status,
+					  &call)) != STATUS_SUCCESS;
+	}
+	CHECK(!wrong, "DEF-85 a close completion that takes a status gets STATUS_SUCCESS");
+}
+
 /* ---- The disconnect event stays ---- */
 
 static void event_stays(struct io *io)
@@ -288,6 +311,7 @@ static void test(struct io *io)
 	if (joined) {
 		inline_only(io);
 		unannounced(io);
+		close_status(io);
 		port_again(io);
 		nobody(io);
 		backlog(io);
