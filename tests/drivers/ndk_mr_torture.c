@@ -12,7 +12,8 @@
  * A refused request breaks its connection: the worker makes another.
  *
  * On a fabric (verbs) a fast registration or a window is for the peer of the connection that made
- * it, its owner here, and ends with that connection.
+ * it, its owner here, and ends with that connection. A request whose peer is gone need not come
+ * back by itself there: the worker flushes.
  *
  * The seed is -DSEED=N; -DROUNDS=N requests of each worker.
  */
@@ -53,6 +54,7 @@ struct worker {
 	NDK_QP *qp[2];
 	NDK_CONNECTOR *connector[2];
 	KEVENT rung;
+	volatile LONG gone;
 	struct region regions[KINDS];
 	struct memory own;                    /* what it writes from and reads to */
 	UCHAR wrote[WORKERS][KINDS];          /* last value in its part */
@@ -100,6 +102,11 @@ static BOOLEAN make_qps(struct worker *w)
 	return w->qp[0] && w->qp[1];
 }
 
+static VOID NTAPI on_gone(PVOID context)
+{
+	InterlockedExchange(context, 1);
+}
+
 /* Both ends by one thread: connect, accept, complete. */
 static BOOLEAN join(struct worker *w)
 {
@@ -111,6 +118,7 @@ static BOOLEAN join(struct worker *w)
 		return FALSE;
 	KeClearEvent(&w->rung);
 	w->connector[1] = NULL;
+	w->gone = 0;
 	w->connector[0] = MAKE(NDK_CONNECTOR, a->Dispatch->NdkCreateConnector, a);
 	call_begin(&active);
 	call_begin(&passive);
@@ -127,8 +135,8 @@ static BOOLEAN join(struct worker *w)
 		w->connector[1], w->qp[1], 1, 1, NULL, 0, NULL, NULL, call_requested, &passive);
 	status = call_end(&active, status);
 	if (NT_SUCCESS(status))
-		status = WAIT(w->connector[0]->Dispatch->NdkCompleteConnect, w->connector[0], NULL,
-			      NULL);
+		status = WAIT(w->connector[0]->Dispatch->NdkCompleteConnect, w->connector[0],
+			      on_gone, (PVOID)&w->gone);
 	accept = call_end(&passive, accept);
 	if (NT_SUCCESS(status) && NT_SUCCESS(accept))
 		return TRUE;
@@ -154,10 +162,15 @@ static void part(struct worker *w)
 static NTSTATUS poll(struct worker *w, int end)
 {
 	NDK_RESULT_EX result;
+	BOOLEAN flushed = FALSE;
 	LARGE_INTEGER frequency, start = KeQueryPerformanceCounter(&frequency);
 	for (;;) {
 		if (w->cq[end]->Dispatch->NdkGetCqResultsEx(w->cq[end], &result, 1))
 			return result.Status;
+		if (fabric && w->gone && !flushed) {
+			w->qp[end]->Dispatch->NdkFlush(w->qp[end]);
+			flushed = TRUE;
+		}
 		LONGLONG passed = KeQueryPerformanceCounter(NULL).QuadPart - start.QuadPart;
 		if (passed > frequency.QuadPart * (PATIENCE_MS / 1000)) {
 			complain("no completion", w->number, 0);
@@ -336,7 +349,8 @@ static BOOLEAN attack(struct worker *w)
 	if (NT_SUCCESS(status))
 		return TRUE;
 	w->refused++;
-	if (status != STATUS_ACCESS_VIOLATION && status != STATUS_REMOTE_RESOURCES)
+	if (status != STATUS_ACCESS_VIOLATION && status != STATUS_REMOTE_RESOURCES &&
+	    !(fabric && w->gone && status == STATUS_CANCELLED))
 		complain("an odd status", posted, (ULONG)status);
 	return rejoin(w);
 }

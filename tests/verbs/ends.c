@@ -177,9 +177,27 @@ static void immediate(struct io *io)
 	io_unpair(io);
 }
 
+/* A device that neither answers a faulty read nor reports its QP (FAKE_MUTE): both ends hear of it,
+ * and what is left comes back with the flush. */
+static void silent(struct io *io)
+{
+	BOOLEAN pair = io_pair(io, &plain, 64);
+	CHECK(pair, "NDK-136 two ends are connected");
+	if (!pair)
+		return;
+	io_read(&io->x, &io->mx, 0, 64, (UINT64)io->my.data, io_token(&io->my) + 1, 0, NULL);
+	CHECK(SOON(io->x.gone && io->y.gone), "NDK-109a a fault that only the device knows of");
+	NDK_CONNECTOR *c = io->x.e.connector;
+	CHECK(WAIT(c->Dispatch->NdkDisconnect, c) == STATUS_SUCCESS &&
+		      io_status(io->x.e.cq) == STATUS_CANCELLED,
+	      "NDK-141 the read comes back");
+	io_unpair(io);
+}
+
 static void test(struct io *io)
 {
-	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered, dead, immediate};
+	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered,
+						     dead,  immediate, silent};
 	cases[CASE](io);
 }
 

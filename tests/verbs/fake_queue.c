@@ -348,6 +348,10 @@ static bool transfer(struct fake_qp *qp, struct fake_send *s, enum ibv_wc_status
 		goto over;
 	other = remote(peer, s->wr.wr.rdma.rkey, s->wr.wr.rdma.remote_addr, length,
 		       reads ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE);
+	if (!other && fake_now("MUTE")) { /* it fails, and neither answers nor tells */
+		fail(peer);
+		goto wait;
+	}
 	if (!other)
 		*status = refuse(peer);
 	else if (!reads)
@@ -565,6 +569,17 @@ int ibv_modify_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attributes, int mask)
 	run();
 	pthread_mutex_unlock(&fake_lock);
 	return error;
+}
+
+int ibv_query_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attributes, int mask,
+		 struct ibv_qp_init_attr *init)
+{
+	(void)mask;
+	(void)init;
+	pthread_mutex_lock(&fake_lock);
+	attributes->qp_state = ibv->state;
+	pthread_mutex_unlock(&fake_lock);
+	return 0;
 }
 
 int ibv_destroy_qp(struct ibv_qp *ibv)

@@ -8,6 +8,10 @@
  * back likewise. Regions are deregistered as ever; a device that refuses that, and is still there,
  * ends Ketch (verbs_memory.c).
  *
+ * Soft-RoCE says nothing of a QP that a peer broke. It does not even answer that peer if a read's
+ * region went while its bytes were sent: such a read never ends, and neither end would hear of it.
+ * So its QPs are asked now and then.
+ *
  * Contexts: an event thread for each device, data thread, verbs_service (DISPATCH_LEVEL). No locks.
  */
 #include <fcntl.h>
@@ -39,6 +43,19 @@ static void qp_event(struct verbs_qp *qp)
 	qp->broke.run = broke_run;
 	qp->broke.done = broke_done;
 	verbs_pass(&verbs_data, &qp->broke);
+}
+
+void verbs_qps_look(void)
+{
+	struct ibv_qp_attr now;
+	struct ibv_qp_init_attr unused;
+	for (struct verbs_device *device = verbs_devices; device; device = device->next)
+		for (struct verbs_qp *qp = device->soft_roce ? device->qps : NULL; qp;
+		     qp = qp->next)
+			if (!qp->error &&
+			    !verbs.ibv_query_qp(qp->qp, &now, IBV_QP_STATE, &unused) &&
+			    now.qp_state == IBV_QPS_ERR)
+				qp_event(qp);
 }
 
 static void srq_broke_run(struct verbs_job *job)

@@ -40,6 +40,7 @@
 	X(ibv_create_srq)                                                                          \
 	X(ibv_destroy_srq)                                                                         \
 	X(ibv_create_qp)                                                                           \
+	X(ibv_query_qp)                                                                            \
 	X(ibv_modify_qp)                                                                           \
 	X(ibv_destroy_qp)
 

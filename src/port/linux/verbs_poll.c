@@ -24,6 +24,7 @@
 #include "port/linux/verbs_work.h"
 
 #define SPIN_NS 50000u
+#define LOOK_MS 500
 #define BATCH   32
 #define DEVICES 16
 
@@ -278,14 +279,18 @@ static bool poll_all(void)
 static void sleep_until_event(void)
 {
 	struct pollfd files[DEVICES + 1] = {{.fd = verbs_data.wake, .events = POLLIN}};
+	static uint64_t looked;
 	unsigned count = 1;
+	int patience = -1;
 	for (struct verbs_device *d = verbs_devices; d && count <= DEVICES; d = d->next) {
+		if (d->soft_roce && d->qps)
+			patience = LOOK_MS;
 		ibv_req_notify_cq(d->cq, 0);
 		files[count++] = (struct pollfd){.fd = d->channel->fd, .events = POLLIN};
 	}
 	atomic_store(&verbs_data.asleep, 1); /* then `submitted`; ring: the other way round */
 	if (!poll_all() && !atomic_load(&verbs_data.submitted))
-		poll(files, count, -1);
+		poll(files, count, patience);
 	atomic_store(&verbs_data.asleep, 0);
 	uint64_t rings;
 	if (read(verbs_data.wake, &rings, sizeof rings) < 0)
@@ -295,6 +300,10 @@ static void sleep_until_event(void)
 	for (struct verbs_device *d = verbs_devices; d; d = d->next)
 		while (!verbs.ibv_get_cq_event(d->channel, &cq, &context))
 			verbs.ibv_ack_cq_events(cq, 1);
+	if (patience > 0 && port_time_ns() - looked >= LOOK_MS * 1000000ull) {
+		looked = port_time_ns();
+		verbs_qps_look();
+	}
 }
 
 static void *data_main(void *unused)

@@ -15,6 +15,8 @@ void verbs_srq_refill(struct verbs_srq *srq);
 /* In verbs_service. */
 void verbs_node_done(struct verbs_job *job);
 void verbs_node_free(struct verbs_node *node);
+/* Now and then: QPs of soft-RoCE that a peer broke. */
+void verbs_qps_look(void);
 /* It failed for a reason that breaks the QP, unless that was flushed. */
 void verbs_node_failed(struct verbs_node *node);
 
