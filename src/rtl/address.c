@@ -88,6 +88,8 @@ static NTSTATUS read_with_port(struct text *text, bool strict, struct in_addr *a
 {
 	struct in_addr result;
 	uint64_t number = 0;
+	if (!text->units || !address || !port)
+		return STATUS_INVALID_PARAMETER;
 	NTSTATUS status = read_address(text, strict, &result);
 	if (!NT_SUCCESS(status))
 		return status;
@@ -107,19 +109,14 @@ static NTSTATUS read_with_port(struct text *text, bool strict, struct in_addr *a
 NTSTATUS NTAPI RtlIpv4StringToAddressExW(PCWSTR AddressString, BOOLEAN Strict,
 					 struct in_addr *Address, PUSHORT Port)
 {
-	struct text text = {.units = AddressString, .wide = true};
-	if (!AddressString || !Address || !Port)
-		return STATUS_INVALID_PARAMETER;
-	return read_with_port(&text, Strict, Address, Port);
+	return read_with_port(&(struct text){.units = AddressString, .wide = true}, Strict, Address,
+			      Port);
 }
 
 NTSTATUS NTAPI RtlIpv4StringToAddressExA(PCSTR AddressString, BOOLEAN Strict,
 					 struct in_addr *Address, PUSHORT Port)
 {
-	struct text text = {.units = AddressString};
-	if (!AddressString || !Address || !Port)
-		return STATUS_INVALID_PARAMETER;
-	return read_with_port(&text, Strict, Address, Port);
+	return read_with_port(&(struct text){.units = AddressString}, Strict, Address, Port);
 }
 
 /* *Terminator: where the address ended. */

@@ -98,7 +98,30 @@ static BOOLEAN same_wide(const WCHAR *a, const char *b)
 
 static void test_ipv4(void)
 {
-	IN_ADDR address = {{{192, 0, 2, 255}}};
+	IN_ADDR address, other = {{{9, 9, 9, 9}}};
+	USHORT port = 9;
+	PCSTR end;
+	PCWSTR wide_end;
+	PCSTR in = "192.0.2.255/24";
+	PCWSTR wide_in = L"0300.0x0.767 ";
+	CHECK(RtlIpv4StringToAddressA(in, TRUE, &end, &address) == STATUS_SUCCESS &&
+		      end == in + 11 && *end == '/' && address.S_un.S_un_b.s_b4 == 255 &&
+		      RtlIpv4StringToAddressW(wide_in, FALSE, &wide_end, &address) ==
+			      STATUS_SUCCESS &&
+		      *wide_end == ' ' && address.S_un.S_un_b.s_b3 == 2 &&
+		      RtlIpv4StringToAddressW(wide_in, TRUE, &wide_end, &other) ==
+			      STATUS_INVALID_PARAMETER,
+	      "DEF-78 IPv4 ends at its terminator; other bases when it is not strict");
+	CHECK(RtlIpv4StringToAddressExA("1.2.3.4:x", TRUE, &other, &port) ==
+			      STATUS_INVALID_PARAMETER &&
+		      RtlIpv4StringToAddressExA(NULL, TRUE, &other, &port) ==
+			      STATUS_INVALID_PARAMETER &&
+		      RtlIpv4StringToAddressExW(L"1.2.3.4", TRUE, NULL, &port) ==
+			      STATUS_INVALID_PARAMETER &&
+		      RtlIpv4StringToAddressExW(L"1.2.3.4", TRUE, &other, NULL) ==
+			      STATUS_INVALID_PARAMETER &&
+		      other.S_un.S_un_b.s_b1 == 9 && port == 9,
+	      "DEF-78 what is refused writes nothing");
 	CHAR text[32];
 	WCHAR wide[32];
 	ULONG length = 11;
