@@ -161,6 +161,30 @@ static void backlog(struct io *io)
 	CLOSE(listener->Dispatch->NdkCloseListener, listener);
 }
 
+/* ---- A listener whose close waits for a connection ---- */
+
+static void closing_listener(struct io *io, struct call *closing)
+{
+	struct io_end end;
+	NDK_LISTENER *listener = io->door.listener;
+	NDK_ADAPTER *a = io->a.adapter;
+	const SOCKADDR *to = (const SOCKADDR *)&io->door.address;
+	ULONG size = io_address_size(&io->door.address);
+	call_begin(closing);
+	CHECK(listener->Dispatch->NdkCloseListener(&listener->Header, call_closed, closing) ==
+			      STATUS_PENDING &&
+		      io_end_make(&end, a, &plain),
+	      "NDK-83 a listener with a connection");
+	io->door.listener = NULL;
+	NDK_CONNECTOR *c = MAKE(NDK_CONNECTOR, a->Dispatch->NdkCreateConnector, a);
+	CHECK(WAIT(c->Dispatch->NdkConnect, c, end.e.qp, (const SOCKADDR *)&io->a.local, size, to,
+		   size, 1, 1, NULL, 0) == STATUS_CONNECTION_REFUSED &&
+		      !KeReadStateEvent(&closing->done),
+	      "NDK-84 refuses all others at once");
+	CLOSE(c->Dispatch->NdkCloseConnector, c);
+	io_end_close(&end);
+}
+
 /* ---- Close completions of the wrong kind: with a status, which must be one ---- */
 
 static VOID NTAPI closed_with_status(PVOID context, NTSTATUS status)
@@ -306,6 +330,7 @@ static void port_again(struct io *io)
 
 static void test(struct io *io)
 {
+	struct call closing;
 	BOOLEAN joined = io_pair(io, &plain, 4096);
 	CHECK(joined, "NDK-136 two ends");
 	if (joined) {
@@ -316,8 +341,11 @@ static void test(struct io *io)
 		nobody(io);
 		backlog(io);
 		event_stays(io);
+		closing_listener(io, &closing);
 	}
 	io_unpair(io);
+	if (joined)
+		call_end(&closing, STATUS_PENDING);
 	joined = io_pair(io, &plain, 4096);
 	CHECK(joined, "NDK-136 two ends again");
 	if (joined)

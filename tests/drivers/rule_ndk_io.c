@@ -187,6 +187,24 @@ static __attribute__((unused)) void flags(struct io *io)
 		      cq->Dispatch->NdkControlCqInterruptModeration(cq, 20, 4) ==
 			      STATUS_NOT_SUPPORTED,
 	      "NDK-96 NDK-97 without the adapter's flag: STATUS_NOT_SUPPORTED");
+	NDK_QP *qp = io->x.e.qp;
+	NDK_PD *pd = io->x.e.pd;
+	NDK_LOGICAL_ADDRESS page = MmGetPhysicalAddress(io->mx.data);
+	NDK_MR *mr = MAKE(NDK_MR, pd->Dispatch->NdkCreateMr, pd, TRUE);
+	WAIT(mr->Dispatch->NdkInitializeFastRegisterMr, mr, 1, FALSE);
+	NTSTATUS status = qp->Dispatch->NdkFastRegister(qp, NULL, mr, 1, &page, 0, 64, NULL,
+							NDK_OP_FLAG_ALLOW_LOCAL_WRITE);
+	NDK_SGE sge = {.Length = 8, .MemoryRegionToken = mr->Dispatch->NdkGetLocalTokenFromMr(mr)};
+	CHECK(status == STATUS_SUCCESS && io_status(cq) == STATUS_SUCCESS &&
+		      qp->Dispatch->NdkRead(
+			      qp, NULL, &sge, 1, (UINT64)io->my.data, io_token(&io->my),
+			      NDK_OP_FLAG_RDMA_READ_LOCAL_INVALIDATE) == STATUS_SUCCESS &&
+		      io_status(cq) == STATUS_SUCCESS,
+	      "NDK-109 a read with RDMA_READ_LOCAL_INVALIDATE");
+	CHECK(qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0) == STATUS_SUCCESS &&
+		      io_status(cq) == STATUS_SUCCESS,
+	      "NDK-109 without the adapter's flag the region is still registered");
+	CLOSE(mr->Dispatch->NdkCloseMr, mr);
 }
 
 /* NDK-122: without the adapter's flag a read needs a sink. */
