@@ -22,6 +22,7 @@ struct id {
 struct event {
 	struct rdma_cm_event ibv;
 	struct event *next;
+	struct id *owner; /* whose end waits for the acknowledgement: a request's is the listener */
 	char data[256];
 };
 
@@ -48,6 +49,7 @@ static struct event *tell(struct id *id, enum rdma_cm_event_type type, int statu
 	struct channel *channel = (struct channel *)id->ibv.channel;
 	struct event *e = calloc(1, sizeof *e);
 	e->ibv.id = &id->ibv;
+	e->owner = id;
 	e->ibv.event = type;
 	e->ibv.status = status;
 	if (from) {
@@ -75,7 +77,7 @@ int rdma_get_cm_event(struct rdma_event_channel *ibv, struct rdma_cm_event **eve
 	channel->first = e->next;
 	if (!channel->first)
 		channel->last = &channel->first;
-	((struct id *)e->ibv.id)->events++;
+	e->owner->events++;
 	*event = &e->ibv;
 	pthread_mutex_unlock(&fake_lock);
 	return 0;
@@ -84,7 +86,7 @@ int rdma_get_cm_event(struct rdma_event_channel *ibv, struct rdma_cm_event **eve
 int rdma_ack_cm_event(struct rdma_cm_event *event)
 {
 	pthread_mutex_lock(&fake_lock);
-	((struct id *)event->id)->events--;
+	((struct event *)event)->owner->events--;
 	free(event);
 	pthread_cond_broadcast(&fake_changed);
 	pthread_mutex_unlock(&fake_lock);
@@ -146,21 +148,29 @@ static void leave(struct id *id)
 	peer->peer = NULL;
 }
 
-int rdma_destroy_id(struct rdma_cm_id *ibv)
+/* The lock is held; given up meanwhile. */
+static void destroy(struct id *id)
 {
-	struct id *id = (struct id *)ibv, **link = &ids;
-	pthread_mutex_lock(&fake_lock);
-	struct channel *channel = (struct channel *)ibv->channel;
+	struct channel *channel = (struct channel *)id->ibv.channel;
 	struct event **event = &channel->first, *e;
+	struct id *unseen = NULL, **link = &ids;
 	while ((e = *event)) {
-		if (e->ibv.id == ibv) {
-			*event = e->next;
-			free(e);
-		} else {
+		if (e->owner != id) {
 			event = &e->next;
+			continue;
 		}
+		*event = e->next;
+		if (!e->next)
+			channel->last = event;
+		if (&id->ibv != e->ibv.id) { /* a request that nobody has heard of */
+			unseen = (struct id *)e->ibv.id;
+			free(e);
+			destroy(unseen);
+			event = &channel->first;
+			continue;
+		}
+		free(e);
 	}
-	channel->last = event;
 	leave(id);
 	id->state = OVER;
 	while (id->events)
@@ -173,6 +183,12 @@ int rdma_destroy_id(struct rdma_cm_id *ibv)
 			other->peer = NULL;
 	fake_live[FAKE_ID]--;
 	free(id);
+}
+
+int rdma_destroy_id(struct rdma_cm_id *id)
+{
+	pthread_mutex_lock(&fake_lock);
+	destroy((struct id *)id);
 	pthread_mutex_unlock(&fake_lock);
 	return 0;
 }
@@ -355,6 +371,7 @@ int rdma_connect(struct rdma_cm_id *ibv, struct rdma_conn_param *parameters)
 		id->qp = parameters->qp_num;
 		struct event *e = tell(incoming, RDMA_CM_EVENT_CONNECT_REQUEST, 0, &padded);
 		e->ibv.listen_id = &listener->ibv;
+		e->owner = listener;
 	} else if (!error) {
 		tell(id, RDMA_CM_EVENT_REJECTED, 8, NULL);
 	}

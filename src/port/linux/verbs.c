@@ -9,7 +9,7 @@
  *   verbs_memory    PDs, MRs, MWs
  *   verbs_qp, verbs_work, verbs_poll   QPs and SRQs, requests to the device, requests back
  *   verbs_fault     what a device reports by itself, and its end
- *   verbs_connect, verbs_listen, verbs_event         rdma_cm
+ *   verbs_connector, verbs_connect, verbs_listen, verbs_event   rdma_cm
  *
  * Completion queues are the core's: arming, order and depth are the same on every provider.
  */

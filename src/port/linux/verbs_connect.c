@@ -17,55 +17,7 @@
 #include <string.h>
 #include "port/linux/verbs_connect.h"
 
-#define CONNECTIONS 65536u
-#define RESOLVE_MS  2000
-
-static struct verbs_pool connections;
-
-bool verbs_connections_start(struct verbs_device *device)
-{
-	if (!connections.base &&
-	    !verbs_pool_create(&connections, sizeof(struct verbs_connection), CONNECTIONS))
-		return false;
-	return verbs_events_start(device);
-}
-
-/* ---- Connectors: made and gone ---- */
-
-struct verbs_connection *verbs_connection_new(struct verbs_device *device)
-{
-	struct verbs_connection *c = verbs_pool_get(&connections);
-	if (!c)
-		return NULL;
-	memset(c, 0, sizeof *c);
-	c->references = 1;
-	c->device = device;
-	return c;
-}
-
-void verbs_connection_put(struct verbs_connection *connection)
-{
-	if (atomic_fetch_sub(&connection->references, 1) == 1)
-		verbs_pool_put(&connections, connection);
-}
-
-static struct verbs_connection *connection_of(const void *connector)
-{
-	return ((struct verbs_connector *)ndk_private(connector))->connection;
-}
-
-int verbs_connection_create(void *object)
-{
-	struct verbs_connector *connector = ndk_private(object);
-	connector->connection = verbs_connection_new(verbs_device_of(object));
-	if (!connector->connection)
-		return NDK_INSUFFICIENT_RESOURCES;
-	connector->connection->object = object;
-	return NDK_SUCCESS;
-}
-
-#define CONNECTION(job, member)                                                                    \
-	((struct verbs_connection *)((char *)(job)-offsetof(struct verbs_connection, member)))
+#define RESOLVE_MS 2000
 
 /* On a baton: the core lets the QP go, and so do we. One that was about to be connected is no use
  * any more. */
@@ -206,7 +158,7 @@ static void connect_done(struct verbs_job *job)
 static int connect_to(struct ndk_connector *connector,
 		      const struct ndk_connect_parameters *parameters)
 {
-	struct verbs_connection *c = connection_of(connector);
+	struct verbs_connection *c = verbs_connection_of(connector);
 	c->parameters = *parameters;
 	c->qp = ndk_private(parameters->qp);
 	c->qp->connection = c;
@@ -241,7 +193,7 @@ static void complete_done(struct verbs_job *job)
 
 static int complete_connect(struct ndk_connector *connector)
 {
-	struct verbs_connection *c = connection_of(connector);
+	struct verbs_connection *c = verbs_connection_of(connector);
 	atomic_fetch_or(&c->flags, CONNECTION_ACCEPTING);
 	submit(c, &c->establish, complete_run, complete_done);
 	return NDK_PENDING;
@@ -294,7 +246,7 @@ static void accept_done(struct verbs_job *job)
 static int accept_it(struct ndk_connector *connector, struct ndk_qp *qp,
 		     const struct ndk_offer *offer)
 {
-	struct verbs_connection *c = connection_of(connector);
+	struct verbs_connection *c = verbs_connection_of(connector);
 	c->parameters.offer = *offer;
 	c->qp = ndk_private(qp);
 	c->qp->connection = c;
@@ -321,9 +273,10 @@ static void reject_run(struct verbs_job *job)
 
 static int reject(struct ndk_connector *connector, const struct ndk_offer *offer)
 {
-	struct verbs_connection *c = connection_of(connector);
+	struct verbs_connection *c = verbs_connection_of(connector);
+	if (atomic_fetch_or(&c->flags, CONNECTION_OVER) & CONNECTION_OVER)
+		return NDK_CONNECTION_ABORTED; /* rejected by us already, it took too long */
 	c->parameters.offer = *offer;
-	atomic_fetch_or(&c->flags, CONNECTION_OVER);
 	let_go(c);
 	submit(c, &c->reject, reject_run, put_done);
 	return NDK_SUCCESS;
@@ -337,8 +290,9 @@ void verbs_connection_overdue(struct verbs_connection *c)
 	verbs_connection_failed(c, NDK_IO_TIMEOUT, false);
 	if (c->parameters.qp || flags & CONNECTION_ACCEPTING)
 		return;
-	atomic_fetch_or(&c->flags, CONNECTION_OVER); /* and the peer hears of it */
-	submit(c, &c->reject, reject_run, put_done);
+	/* And the peer hears of it, unless the consumer is rejecting it. */
+	if (!(atomic_fetch_or(&c->flags, CONNECTION_OVER) & CONNECTION_OVER))
+		submit(c, &c->reject, reject_run, put_done);
 }
 
 void verbs_connection_refuse(struct verbs_connection *c)
@@ -392,7 +346,7 @@ static void disconnect_done(struct verbs_job *job)
 
 static int disconnect(struct ndk_connector *connector)
 {
-	struct verbs_connection *c = connection_of(connector);
+	struct verbs_connection *c = verbs_connection_of(connector);
 	atomic_fetch_or(&c->flags, CONNECTION_DISCONNECTING);
 	submit(c, &c->disconnect, disconnect_run, disconnect_done);
 	return NDK_PENDING;
@@ -462,38 +416,10 @@ static void end_done(struct verbs_job *job)
 
 static int abort_it(struct ndk_connector *connector)
 {
-	struct verbs_connection *c = connection_of(connector);
+	struct verbs_connection *c = verbs_connection_of(connector);
 	atomic_fetch_or(&c->flags, CONNECTION_CLOSED);
 	submit(c, &c->end, end_run, end_done);
 	return NDK_PENDING;
-}
-
-static void never_run(struct verbs_job *job)
-{
-	verbs_id_close(&CONNECTION(job, end)->id);
-	verbs_finish(job, NDK_SUCCESS);
-}
-
-static void never_done(struct verbs_job *job)
-{
-	struct verbs_connection *c = CONNECTION(job, end);
-	ndk_destroyed(c->object);
-	verbs_connection_put(c);
-}
-
-int verbs_connection_destroy(void *object)
-{
-	struct verbs_connection *c = connection_of(object);
-	int status = NDK_SUCCESS;
-	if (!c)
-		return status;
-	/* One that the consumer never had was rejected, not aborted: it still has its id. */
-	if (!(atomic_fetch_or(&c->flags, CONNECTION_CLOSED) & CONNECTION_CLOSED)) {
-		submit(c, &c->end, never_run, never_done);
-		status = NDK_PENDING;
-	}
-	verbs_connection_put(c);
-	return status;
 }
 
 const struct ndk_connection_operations verbs_connection_operations = {

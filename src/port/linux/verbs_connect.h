@@ -49,6 +49,14 @@ struct verbs_connector {
 	struct verbs_connection *connection;
 };
 
+#define CONNECTION(job, member)                                                                    \
+	((struct verbs_connection *)((char *)(job)-offsetof(struct verbs_connection, member)))
+
+static inline struct verbs_connection *verbs_connection_of(const void *connector)
+{
+	return ((struct verbs_connector *)ndk_private(connector))->connection;
+}
+
 /* The private bytes of a listener or a shared endpoint. */
 struct verbs_listener {
 	struct verbs_job start, end, last;
