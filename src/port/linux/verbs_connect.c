@@ -82,51 +82,6 @@ void verbs_connection_failed(struct verbs_connection *c, int status, bool answer
 
 /* ---- Active side ---- */
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-struct rdma_conn_param verbs_parameters(const struct verbs_connection *c, const struct verbs_qp *qp)
-{
-	const struct ndk_offer *offer = &c->parameters.offer;
-	const struct ndk_limits *limits = &c->device->core->limits;
-	return (struct rdma_conn_param){
-		.private_data = offer->size ? offer->data : NULL,
-		.private_data_len = (uint8_t)offer->size,
-		.responder_resources =
-			(uint8_t)smaller(offer->inbound_reads, limits->inbound_reads),
-		.initiator_depth = (uint8_t)smaller(offer->outbound_reads, limits->outbound_reads),
-		.flow_control = 1,
-		.retry_count = 7,
-		.rnr_retry_count = 7,
-		.srq = qp->srq != NULL,
-		.qp_num = qp->qp->qp_num,
-	};
-}
-
-int verbs_qp_move(struct verbs_connection *c, struct verbs_qp *qp, enum ibv_qp_state state)
-{
-	struct ibv_qp_attr attributes = {.qp_state = state};
-	struct rdma_conn_param own = verbs_parameters(c, qp);
-	int mask;
-	if (verbs.rdma_init_qp_attr(c->id, &attributes, &mask))
-		return errno;
-	if (mask & IBV_QP_ACCESS_FLAGS)
-		attributes.qp_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
-	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC)
-		attributes.max_dest_rd_atomic =
-			(uint8_t)smaller(own.responder_resources, c->peer.outbound_reads);
-	if (mask & IBV_QP_MAX_QP_RD_ATOMIC)
-		attributes.max_rd_atomic =
-			(uint8_t)smaller(own.initiator_depth, c->peer.inbound_reads);
-	if (mask & IBV_QP_RNR_RETRY)
-		attributes.rnr_retry = 7;
-	if (mask & IBV_QP_MIN_RNR_TIMER)
-		attributes.min_rnr_timer = 12; /* what the peer waits: 0.64 ms; 0 were 655 ms */
-	return verbs.ibv_modify_qp(qp->qp, &attributes, mask);
-}
-
 static void connect_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, start);
@@ -219,9 +174,9 @@ static int accept_qp(struct verbs_connection *c, struct verbs_qp *qp)
 		error = verbs_qp_move(c, qp, IBV_QPS_RTS);
 	struct rdma_conn_param parameters = verbs_parameters(c, qp);
 	parameters.responder_resources =
-		(uint8_t)smaller(parameters.responder_resources, c->peer.outbound_reads);
+		(uint8_t)verbs_smaller(parameters.responder_resources, c->peer.outbound_reads);
 	parameters.initiator_depth =
-		(uint8_t)smaller(parameters.initiator_depth, c->peer.inbound_reads);
+		(uint8_t)verbs_smaller(parameters.initiator_depth, c->peer.inbound_reads);
 	if (!error && verbs.rdma_accept(c->id, &parameters))
 		error = errno;
 	return error;

@@ -88,6 +88,10 @@ void verbs_address_own(const struct ndk_device *device, const struct ndk_address
 		       struct ndk_address *local);
 void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to);
 void verbs_address_out(const struct sockaddr *from, struct ndk_address *to);
+static inline uint32_t verbs_smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
 /* Device threads: move the QP on as rdma_cm says; 0 or an errno. */
 int verbs_qp_move(struct verbs_connection *connection, struct verbs_qp *qp,
 		  enum ibv_qp_state state);
