@@ -231,6 +231,14 @@ struct ketch_hang {
  * written. */
 uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room);
 
+struct ketch_pending {
+	char text[120];
+	uint64_t address; /* of the caller */
+	char where[64];
+};
+/* After KETCH_TIMEOUT: an NDK call of a driver that has not completed. False: no more. */
+bool ketch_pending(uint32_t index, struct ketch_pending *pending);
+
 struct ketch_finding {
 	const char *rule, *number; /* IrqlKeApcLte2, VER-5 */
 	bool advice;

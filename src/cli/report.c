@@ -120,6 +120,11 @@ static void print_hang(const struct run *run)
 		if (!processors[i].idle)
 			print_frames(processors[i].frames, processors[i].frame_count);
 	}
+	struct ketch_pending pending;
+	for (uint32_t i = 0; ketch_pending(i, &pending); i++)
+		fprintf(stderr, "%s    %s, called at %s%s\n", i ? "" : "  not completed:\n",
+			pending.text, *pending.where ? pending.where : "unknown",
+			symbol_of_call(pending.address));
 }
 
 static void print_findings(void)

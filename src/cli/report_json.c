@@ -92,6 +92,16 @@ static json_t *processors(const struct run *run)
 	return list;
 }
 
+static json_t *pending_calls(void)
+{
+	json_t *list = json_array();
+	struct ketch_pending pending;
+	for (uint32_t i = 0; ketch_pending(i, &pending); i++)
+		json_array_append_new(list, json_pack("{s:s, s:o}", "call", pending.text, "where",
+						      place(pending.address, false)));
+	return list;
+}
+
 static json_t *programs(void)
 {
 	static const char *const states[] = {"running", "exited", "killed", "not started"};
@@ -127,6 +137,8 @@ bool report_json(const struct run *run)
 				 "bugcheck", bugcheck(), "processors", processors(run));
 	if (root)
 		json_object_set_new(root, "programs", programs());
+	if (root && run->outcome == KETCH_TIMEOUT)
+		json_object_set_new(root, "not_completed", pending_calls());
 	if (root && run->added)
 		json_object_set_new(root, "processors_added", json_integer(run->added));
 	if (root && run->message)

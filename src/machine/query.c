@@ -13,6 +13,7 @@
 #include "ldr/ldr.h"
 #include "ldr/pe.h"
 #include "machine/machine.h"
+#include "ndk/ndk.h"
 
 const struct ketch_bugcheck *ketch_bugcheck(void)
 {
@@ -46,6 +47,14 @@ uint32_t ketch_hang(struct ketch_hang *processors, uint32_t room)
 		}
 	}
 	return count;
+}
+
+bool ketch_pending(uint32_t index, struct ketch_pending *pending)
+{
+	if (!ndk_pending(index, pending->text, sizeof pending->text, &pending->address))
+		return false;
+	ketch_where(pending->address, pending->where, sizeof pending->where);
+	return true;
 }
 
 uint32_t ketch_finding_count(void)

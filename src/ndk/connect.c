@@ -81,6 +81,9 @@ static NTSTATUS start(const struct call *call, enum ndk_connector_call kind,
 		status = ndk_connector_take_qp(connector, qp);
 	if (NT_SUCCESS(status)) {
 		connector->state = to;
+		request->function = kind == NDK_CALL_CONNECT    ? "NdkConnect"
+				    : kind == NDK_CALL_COMPLETE ? "NdkCompleteConnect"
+								: "NdkAccept";
 		connector->pending = request;
 		if (event)
 			set_event(connector, event);
@@ -441,6 +444,7 @@ static NTSTATUS disconnect_start(const struct call *call)
 	NTSTATUS status = ndk_connector_check(connector, NDK_CALL_DISCONNECT);
 	if (NT_SUCCESS(status)) {
 		connector->state = NDK_DISCONNECTING;
+		request->function = "NdkDisconnect";
 		connector->disconnect = request;
 		ndk_qp_advance(connector->qp, NDK_QP_DEAD);
 	}

@@ -164,6 +164,7 @@ static const struct ndk_class class = {
 	.size = sizeof(struct ndk_listener),
 	.dispatch = &dispatch,
 	.begin_close = begin_close,
+	.request = "NdkListen",
 	.close_cancels = true,
 };
 

@@ -28,6 +28,9 @@ void ndk_devices_default(void);
 /* At boot, when threads and pool work. */
 NTSTATUS ndk_initialize(void);
 
+/* Of a machine that stands still: a call that has not completed, and who called. False: no more. */
+bool ndk_pending(unsigned index, char *text, size_t size, uint64_t *caller);
+
 /* ---- Adapters (NDK-110..113, DEF-68..70) ---- */
 
 #define NDIS_STATUS_BAD_VERSION_ ((NTSTATUS)0xc0010004)

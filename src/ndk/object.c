@@ -415,6 +415,7 @@ NTSTATUS NTAPI ndk_close(NDK_OBJECT_HEADER *header, NDK_FN_CLOSE_COMPLETION *com
 		check_close(object, completion, caller);
 	enum ndk_how how = ndk_policy_how(true);
 	object->close.closed = completion;
+	object->close.caller = caller;
 	object->close.context = context;
 	if (object->class->begin_close)
 		object->class->begin_close(object);

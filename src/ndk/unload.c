@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * unload.c: NDK objects that a driver left open, named with kind, token and where they were created
- * (VER-63, DEF-73, DEF-120); and the part's start.
+ * (VER-63, DEF-73, DEF-120); calls that have not completed, of a machine that hangs; and the part's
+ * start.
  *
- * PASSIVE_LEVEL. `ndk_lock` is held while objects are looked at, not while they are reported.
+ * PASSIVE_LEVEL. `ndk_lock` is held while objects are looked at, not while they are reported. Of a
+ * machine that stands still a host thread looks at them, without it.
  */
 #include "ndk/ndk.h"
 #include "ndk/mr.h"
@@ -64,6 +66,50 @@ void ndk_object_unload(const struct vf_unload *unload)
 			vf_unload_left(unload, VF_NdkLeft, (const void *)found[i].caller,
 				       found[i].object, "%s", found[i].text);
 	}
+}
+
+/* ---- What a machine that hangs may be waiting for ---- */
+
+#define LOOKED_AT 100000u /* list elements: one may have been stopped in the middle of a change */
+
+static void tell(const char *call, const struct ndk_object *object, char *text, size_t size)
+{
+	char more[64] = "";
+	if (object->class->describe)
+		object->class->describe(object, more, sizeof more);
+	rtl_print(text, size, "%s of the %s %p%s", call, object->class->name, object, more);
+}
+
+bool ndk_pending(unsigned index, char *text, size_t size, uint64_t *caller)
+{
+	unsigned looked = 0;
+	for (LIST_ENTRY *o = ndk_objects.Flink; o != &ndk_objects; o = o->Flink) {
+		const struct ndk_object *object = CONTAINING_RECORD(o, struct ndk_object, all);
+		for (LIST_ENTRY *r = object->pending.Flink; r != &object->pending; r = r->Flink) {
+			const struct ndk_request *request =
+				CONTAINING_RECORD(r, struct ndk_request, entry);
+			if (++looked > LOOKED_AT)
+				return false;
+			if (index--)
+				continue;
+			*caller = request->caller;
+			if (request->kind == NDK_CREATE)
+				tell("the creation", (const struct ndk_object *)request->argument,
+				     text, size);
+			else
+				tell(request->function ? request->function : "a call", object, text,
+				     size);
+			return true;
+		}
+		if (++looked > LOOKED_AT)
+			return false;
+		if (ndk_closing(object) && !index--) {
+			*caller = object->close.caller;
+			tell("the close", object, text, size);
+			return true;
+		}
+	}
+	return false;
 }
 
 NTSTATUS ndk_initialize(void)
