@@ -254,7 +254,15 @@ struct ndk_adapter {
 
 struct ndk_pd {
 	struct ndk_object object;
+	LIST_ENTRY queues; /* ndk_queue_entry: its QPs and SRQs; ndk_lock */
 };
+
+struct ndk_queue_entry {
+	LIST_ENTRY entry; /* Flink 0: not linked */
+	struct ndk_object *object;
+};
+void ndk_pd_link(struct ndk_pd *pd, struct ndk_queue_entry *entry, void *object);
+void ndk_pd_unlink(struct ndk_queue_entry *entry);
 
 /* ---- Memory region, memory window ---- */
 

@@ -27,6 +27,10 @@ static inline uint32_t ndk_mr_local_token(const struct ndk_mr *mr)
 		       : atomic_load_explicit(&mr->remote_token, memory_order_relaxed);
 }
 
+/* A request that has not completed names the region: `text` is what, "a receive of the queue pair
+ * ... names" (mr_use.c). */
+bool ndk_mr_posted(struct ndk_mr *mr, char *text, size_t size);
+
 /* ---- source.c: is what was registered still there? While the verifier is on. ---- */
 
 void ndk_mr_source_remember(struct ndk_mr *mr, MDL *mdl, SIZE_T length, uint64_t caller);

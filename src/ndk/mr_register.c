@@ -281,11 +281,14 @@ void ndk_mr_deregistered(struct ndk_mr *mr)
 /* Close the gate: from here on every access is refused, and those under way have ended. */
 static void shut(struct ndk_mr *mr, const struct ndk_mr_operation *operation)
 {
+	char what[100] = "requests use";
+	bool used = vf_on() && ndk_mr_posted(mr, what, sizeof what);
 	ndk_mr_source_forget(mr);
-	if (ndk_region_close(mr->region))
+	used |= ndk_region_close(mr->region);
+	if (used)
 		vf_report(VF_NdkMrBusy, "NdkDeregisterMr", operation->caller, (uint64_t)mr,
-			  "deregisters the memory region %p (token 0x%08x) while requests use it",
-			  mr, atomic_load(&mr->remote_token));
+			  "deregisters the memory region %p (token 0x%08x) while %s it", mr,
+			  atomic_load(&mr->remote_token), what);
 }
 
 /*

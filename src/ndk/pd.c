@@ -2,9 +2,9 @@
 /*
  * pd.c: protection domains, and the privileged token.
  *
- * IRQL <= DISPATCH_LEVEL, no locks. A PD is what regions, windows and queue pairs have in common:
- * an access checks for it (region.c). The privileged token is one for each opening of an adapter:
- * it stands for logical addresses, locally only.
+ * IRQL <= DISPATCH_LEVEL; ndk_lock protects the list of its queues. A PD is what regions, windows
+ * and queue pairs have in common: an access checks for it (region.c). The privileged token is one
+ * for each opening of an adapter: it stands for logical addresses, locally only.
  *
  * Implements NDK-29, NDK-38, NDK-48, NDK-133.
  */
@@ -43,11 +43,30 @@ NTSTATUS NTAPI ndk_create_pd(NDK_ADAPTER *pNdkAdapter, NDK_FN_CREATE_COMPLETION 
 		return STATUS_INVALID_DEVICE_STATE;
 	NTSTATUS status = STATUS_INSUFFICIENT_RESOURCES;
 	struct ndk_pd *pd = ndk_object_allocate(&pd_class, &adapter->object, caller);
-	if (pd)
+	if (pd) {
+		InitializeListHead(&pd->queues);
 		status = ndk_create_done(pd, NULL, NDK_FUNCTION_CreatePd, CreateCompletion,
 					 RequestContext, (void **)ppNdkPd);
+	}
 	ndk_object_leave(adapter);
 	return status;
+}
+
+void ndk_pd_link(struct ndk_pd *pd, struct ndk_queue_entry *entry, void *object)
+{
+	entry->object = object;
+	KIRQL old = ke_lock_raise(&ndk_lock);
+	InsertTailList(&pd->queues, &entry->entry);
+	ke_lock_lower(&ndk_lock, old);
+}
+
+void ndk_pd_unlink(struct ndk_queue_entry *entry)
+{
+	if (!entry->entry.Flink)
+		return;
+	KIRQL old = ke_lock_raise(&ndk_lock);
+	RemoveEntryList(&entry->entry);
+	ke_lock_lower(&ndk_lock, old);
 }
 
 /* The token for NDK_SGEs with logical addresses (NdkBuildLAM). IRQL <= DISPATCH_LEVEL. (NDK-48) */

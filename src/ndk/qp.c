@@ -92,6 +92,7 @@ static void link_cq(struct ndk_cq *cq, struct ndk_qp *qp, struct ndk_qp_link *li
 static void destroy(struct ndk_object *object)
 {
 	struct ndk_qp *qp = (struct ndk_qp *)object;
+	ndk_pd_unlink(&qp->of_pd);
 	unlink_cq(qp->receive_cq, &qp->links[0]);
 	unlink_cq(qp->initiator_cq, &qp->links[1]);
 	ndk_receive_pool_destroy(&qp->receives);
@@ -140,6 +141,7 @@ static NTSTATUS fill(struct ndk_qp *qp)
 	if (NT_SUCCESS(status)) {
 		link_cq(qp->receive_cq, qp, &qp->links[0]);
 		link_cq(qp->initiator_cq, qp, &qp->links[1]);
+		ndk_pd_link(qp->pd, &qp->of_pd, qp);
 	}
 	return status;
 }

@@ -110,7 +110,8 @@ struct ndk_qp {
 	uint32_t captured; /* copies out; under work_lock */
 	char *works;       /* memory of all */
 	size_t work_size, inline_offset;
-	struct ndk_qp_link links[2];                   /* in the CQs' lists: receive, initiator */
+	struct ndk_qp_link links[2]; /* in the CQs' lists: receive, initiator */
+	struct ndk_queue_entry of_pd;
 	_Atomic uint64_t initiator_user, receive_user; /* VER-56 */
 	uint64_t deferred; /* who posted the last initiator request, if it had DEFER (VER-61) */
 };
@@ -133,6 +134,7 @@ extern const NDK_QP_DISPATCH ndk_qp_dispatch; /* post.c */
 
 struct ndk_srq {
 	struct ndk_object object;
+	struct ndk_queue_entry of_pd;
 	struct ndk_receive_pool receives;
 	struct ke_lock lock; /* all below */
 	uint32_t queued;     /* receives that nobody has taken */

@@ -130,13 +130,16 @@ bool ndk_receives_find(struct ndk_receive_pool *pool,
 	bool found = false;
 	size_t size = slot_size(pool);
 	KIRQL old = ke_lock_raise(&pool->lock);
-	for (LIST_ENTRY *e = pool->blocks.Flink; e != &pool->blocks && !found; e = e->Flink) {
+	uint32_t left = pool->used; /* all but those that are just being filled */
+	for (LIST_ENTRY *e = pool->blocks.Flink; left && e != &pool->blocks; e = e->Flink) {
 		const struct slot_block *block = CONTAINING_RECORD(e, struct slot_block, entry);
 		const char *slot = (const char *)(block + 1);
-		for (size_t i = 0; i < block->count && !found; i++, slot += size) {
+		for (size_t i = 0; left && i < block->count; i++, slot += size) {
 			const struct ndk_receive *receive = (const struct ndk_receive *)slot;
-			found = atomic_load_explicit(&receive->posted, memory_order_acquire) &&
-				matches(receive, context);
+			if (!atomic_load_explicit(&receive->posted, memory_order_acquire))
+				continue;
+			found = matches(receive, context);
+			left = found ? 0 : left - 1;
 		}
 	}
 	ke_lock_lower(&pool->lock, old);

@@ -171,7 +171,9 @@ static NTSTATUS NTAPI srq_receive(NDK_SRQ *pNdkSrq, PVOID RequestContext, CONST 
 
 static void destroy(struct ndk_object *object)
 {
-	ndk_receive_pool_destroy(&((struct ndk_srq *)object)->receives);
+	struct ndk_srq *srq = (struct ndk_srq *)object;
+	ndk_pd_unlink(&srq->of_pd);
+	ndk_receive_pool_destroy(&srq->receives);
 }
 
 static const NDK_SRQ_DISPATCH dispatch = {
@@ -198,8 +200,10 @@ static struct ndk_srq *make(const struct ndk_srq_parameters *p, ULONG threshold,
 	ndk_delivery_initialize(&srq->delivery, notify);
 	srq->threshold = threshold;
 	if (NT_SUCCESS(ndk_receive_pool_create(&srq->receives, &srq->object.adapter->info, p->depth,
-					       p->sges)))
+					       p->sges))) {
+		ndk_pd_link(p->pd, &srq->of_pd, srq);
 		return srq;
+	}
 	ndk_object_discard(srq);
 	return NULL;
 }

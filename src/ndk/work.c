@@ -96,10 +96,14 @@ bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, 
 {
 	bool found = false;
 	KIRQL old = ke_lock_raise(&qp->work_lock);
-	for (uint32_t i = 0; i <= qp->parameters.initiator_depth && !found; i++) {
+	uint32_t left = qp->captured; /* all but those that are just being filled */
+	for (uint32_t i = 0; left && i <= qp->parameters.initiator_depth && !found; i++) {
 		const struct ndk_work *work =
 			(const struct ndk_work *)(qp->works + i * qp->work_size);
-		found = work->captured && matches(work, context);
+		if (!work->captured)
+			continue;
+		found = matches(work, context);
+		left--;
 	}
 	ke_lock_lower(&qp->work_lock, old);
 	return found;

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mr_use.c: who still means to use a region that is deregistered? While the verifier is on.
+ *
+ * A deregistration waits for the accesses that are under way, and later ones are refused, so a
+ * request that is posted and names the region will fail and break its connection. The consumer is
+ * told when it deregisters, where its mistake is. The requests on the queues of the region's
+ * protection domain that have not completed are looked through, but no more than MOST of them.
+ *
+ * Contexts and locks: IRQL <= DISPATCH_LEVEL. The list of queues under ndk_lock, each queue with a
+ * reference and under its own locks.
+ *
+ * Implements NDK-129 (the report of posted requests).
+ */
+#include "ndk/mr.h"
+#include "ndk/queue.h"
+#include "rtl/rtl.h"
+
+#define MOST 4096u
+
+struct search {
+	uint32_t token;
+	unsigned left;
+	const char *what; /* found */
+};
+
+/* True ends the search. */
+static bool names(struct search *search, const struct ndk_sge *sge, uint32_t count,
+		  const char *what)
+{
+	if (!search->left)
+		return true;
+	search->left--;
+	for (uint32_t i = 0; i < count; i++) {
+		if (sge[i].token == search->token && sge[i].length) {
+			search->what = what;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool names_work(const struct ndk_work *work, void *search)
+{
+	if (work->flags & NDK_WORK_INLINE)
+		return false;
+	return names(search, work->sge, work->sge_count,
+		     work->operation == NDK_SEND   ? "NdkSend of"
+		     : work->operation == NDK_READ ? "NdkRead of"
+						   : "NdkWrite of");
+}
+
+static bool names_receive(const struct ndk_receive *receive, void *search)
+{
+	return names(search, receive->sge, receive->sge_count, "a receive of");
+}
+
+/* The next queue, with a reference; takes over that of `before`. 0: there is none. */
+static struct ndk_object *next_queue(struct ndk_pd *pd, struct ndk_object *before)
+{
+	struct ndk_object *found = NULL;
+	const LIST_ENTRY *entry = &pd->queues;
+	if (before)
+		entry = before->class->type == NdkObjectTypeQp
+				? &((struct ndk_qp *)before)->of_pd.entry
+				: &((struct ndk_srq *)before)->of_pd.entry;
+	KIRQL old = ke_lock_raise(&ndk_lock);
+	for (entry = entry->Flink; entry != &pd->queues && !found; entry = entry->Flink) {
+		const struct ndk_queue_entry *queue =
+			CONTAINING_RECORD(entry, struct ndk_queue_entry, entry);
+		if (ndk_busy_try(queue->object))
+			found = queue->object;
+	}
+	ke_lock_lower(&ndk_lock, old);
+	if (before)
+		ndk_busy_put(before);
+	return found;
+}
+
+static void look(struct search *search, struct ndk_object *object)
+{
+	if (object->class->type == NdkObjectTypeSrq) {
+		ndk_receives_find(&((struct ndk_srq *)object)->receives, names_receive, search);
+		return;
+	}
+	struct ndk_qp *qp = (struct ndk_qp *)object;
+	if (!ndk_works_find(qp, names_work, search) && !qp->srq)
+		ndk_receives_find(&qp->receives, names_receive, search);
+}
+
+bool ndk_mr_posted(struct ndk_mr *mr, char *text, size_t size)
+{
+	struct search search = {ndk_mr_local_token(mr), MOST, NULL};
+	struct ndk_object *object = NULL;
+	while (search.left && !search.what && (object = next_queue(mr->pd, object))) {
+		look(&search, object);
+		if (search.what)
+			rtl_print(text, size, "%s the %s %p, which has not completed, names",
+				  search.what, object->class->name, object);
+	}
+	if (object)
+		ndk_busy_put(object);
+	return search.what;
+}
