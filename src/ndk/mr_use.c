@@ -5,7 +5,8 @@
  * A deregistration waits for the accesses that are under way, and later ones are refused, so a
  * request that is posted and names the region will fail and break its connection. The consumer is
  * told when it deregisters, where its mistake is. The requests on the queues of the region's
- * protection domain that have not completed are looked through, but no more than MOST of them.
+ * protection domain that have not completed are looked through, but no more than MOST of them, of
+ * MOST_QUEUES queues.
  *
  * Contexts and locks: IRQL <= DISPATCH_LEVEL. The list of queues under ndk_lock, each queue with a
  * reference and under its own locks.
@@ -16,11 +17,12 @@
 #include "ndk/queue.h"
 #include "rtl/rtl.h"
 
-#define MOST 4096u
+#define MOST        4096u
+#define MOST_QUEUES 256u
 
 struct search {
 	uint32_t token;
-	unsigned left;
+	unsigned left, queues;
 	const char *what; /* found */
 };
 
@@ -55,8 +57,21 @@ static bool names_receive(const struct ndk_receive *receive, void *search)
 	return names(search, receive->sge, receive->sge_count, "a receive of");
 }
 
-/* The next queue, with a reference; takes over that of `before`. 0: there is none. */
-static struct ndk_object *next_queue(struct ndk_pd *pd, struct ndk_object *before)
+/* A glance, without the queue's locks: most have nothing posted that waits. */
+static bool is_empty(const struct ndk_object *object)
+{
+	const struct ndk_qp *qp = (const struct ndk_qp *)object;
+	if (object->class->type == NdkObjectTypeSrq)
+		return !__atomic_load_n(&((const struct ndk_srq *)object)->receives.used,
+					__ATOMIC_RELAXED);
+	return !__atomic_load_n(&qp->captured, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(&qp->receives.used, __ATOMIC_RELAXED);
+}
+
+/* The next queue that is not empty, with a reference; takes over that of `before`. 0: there is
+ * none. */
+static struct ndk_object *next_queue(struct search *search, struct ndk_pd *pd,
+				     struct ndk_object *before)
 {
 	struct ndk_object *found = NULL;
 	const LIST_ENTRY *entry = &pd->queues;
@@ -65,10 +80,12 @@ static struct ndk_object *next_queue(struct ndk_pd *pd, struct ndk_object *befor
 				? &((struct ndk_qp *)before)->of_pd.entry
 				: &((struct ndk_srq *)before)->of_pd.entry;
 	KIRQL old = ke_lock_raise(&ndk_lock);
-	for (entry = entry->Flink; entry != &pd->queues && !found; entry = entry->Flink) {
+	for (entry = entry->Flink; entry != &pd->queues && !found && search->queues;
+	     entry = entry->Flink) {
+		search->queues--;
 		const struct ndk_queue_entry *queue =
 			CONTAINING_RECORD(entry, struct ndk_queue_entry, entry);
-		if (ndk_busy_try(queue->object))
+		if (!is_empty(queue->object) && ndk_busy_try(queue->object))
 			found = queue->object;
 	}
 	ke_lock_lower(&ndk_lock, old);
@@ -90,9 +107,9 @@ static void look(struct search *search, struct ndk_object *object)
 
 bool ndk_mr_posted(struct ndk_mr *mr, char *text, size_t size)
 {
-	struct search search = {ndk_mr_local_token(mr), MOST, NULL};
+	struct search search = {ndk_mr_local_token(mr), MOST, MOST_QUEUES, NULL};
 	struct ndk_object *object = NULL;
-	while (search.left && !search.what && (object = next_queue(mr->pd, object))) {
+	while (search.left && !search.what && (object = next_queue(&search, mr->pd, object))) {
 		look(&search, object);
 		if (search.what)
 			rtl_print(text, size, "%s the %s %p, which has not completed, names",
