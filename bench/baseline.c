@@ -130,12 +130,12 @@ call_last(void *context, unsigned char handled_before)
 	return handled_before;
 }
 
-double baseline_array_call(unsigned count)
+static double call_array(callback empty, unsigned count)
 {
 	static callback volatile calls[64];
 	pid_t self = gettid();
 	for (int i = 0; i < 64; i++)
-		calls[i] = i == 0 ? call_first : i == 63 ? call_last : call_empty;
+		calls[i] = i == 0 ? call_first : i == 63 ? call_last : empty;
 	uint64_t sum = 0, begin_ns = bench_now(), begin = __builtin_ia32_rdtsc();
 	for (unsigned n = 0; n < count; n++) {
 		unsigned char any = 0;
@@ -148,6 +148,17 @@ double baseline_array_call(unsigned count)
 	double ns_per_tick =
 		(double)(bench_now() - begin_ns) / (double)(__builtin_ia32_rdtsc() - begin);
 	return (double)sum / count / 64 * ns_per_tick;
+}
+
+double baseline_array_call(unsigned count)
+{
+	double best = 0;
+	for (unsigned place = 0; place < BENCH_PLACES; place++) {
+		double ns = call_array((callback)bench_place(place), count / BENCH_PLACES);
+		if (!place || ns < best)
+			best = ns;
+	}
+	return best;
 }
 
 double baseline_empty_call(unsigned count)

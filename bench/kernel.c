@@ -33,6 +33,10 @@ static BOOLEAN NTAPI on_nmi_empty(PVOID context, BOOLEAN handled)
 	return handled;
 }
 
+_Static_assert(BENCH_PLACES == 16 && BENCH_STRIDE == 4160, "as below");
+__asm__(".pushsection .text; .balign 64; .globl bench_places; bench_places:; .rept 16;"
+	"1: movl %edx, %eax; ret; .skip 4160 - (. - 1b); .endr; .popsection");
+
 static BOOLEAN NTAPI on_nmi_first(PVOID context, BOOLEAN handled)
 {
 	(void)context;
@@ -48,16 +52,19 @@ static BOOLEAN NTAPI on_nmi_last(PVOID context, BOOLEAN handled)
 	return handled;
 }
 
-/* One plain callback, or 64 of which the first and the last look at the clock. */
-void kernel_callbacks_begin(unsigned count)
+void kernel_callback_begin(void)
 {
-	for (unsigned i = 0; i < count; i++) {
-		PNMI_CALLBACK routine = count == 1       ? on_nmi
-					: i == 0         ? on_nmi_last
-					: i == count - 1 ? on_nmi_first
-							 : on_nmi_empty;
-		handles[handle_count++] = KeRegisterNmiCallback(routine, NULL);
-	}
+	handles[handle_count++] = KeRegisterNmiCallback(on_nmi, NULL);
+}
+
+/* 64, of which the first and the last look at the clock. */
+static void callbacks_begin(unsigned place)
+{
+	PNMI_CALLBACK empty = (PNMI_CALLBACK)bench_place(place);
+	handles[handle_count++] = KeRegisterNmiCallback(on_nmi_last, NULL);
+	while (handle_count < 63)
+		handles[handle_count++] = KeRegisterNmiCallback(empty, NULL);
+	handles[handle_count++] = KeRegisterNmiCallback(on_nmi_first, NULL);
 }
 
 void kernel_callbacks_end(void)
@@ -78,7 +85,7 @@ double kernel_nmi_self(unsigned count)
 	return ns;
 }
 
-double kernel_nmi_callback(unsigned count)
+static double dispatch(unsigned count)
 {
 	uint64_t sum = 0;
 	KIRQL old = ke_irql_raise(DISPATCH_LEVEL);
@@ -90,6 +97,19 @@ double kernel_nmi_callback(unsigned count)
 	double ns_per_tick = (double)(port_time_ns() - begin_ns) / (double)(ticks() - begin);
 	ke_irql_lower(old);
 	return (double)sum / count / 64 * ns_per_tick;
+}
+
+double kernel_nmi_callback(unsigned count)
+{
+	double best = 0;
+	for (unsigned place = 0; place < BENCH_PLACES; place++) {
+		callbacks_begin(place);
+		double ns = dispatch(count / BENCH_PLACES);
+		kernel_callbacks_end();
+		if (!place || ns < best)
+			best = ns;
+	}
+	return best;
 }
 
 /* A thread that keeps processor 1 busy. */
