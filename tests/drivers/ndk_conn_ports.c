@@ -219,6 +219,8 @@ static __attribute__((unused)) void timeouts(struct io *io)
 	CHECK(too_late(io, call_end(&accept, status)), "NDK-74 an accept that comes too late");
 	close_connector(door.connector);
 	CLOSE(c->Dispatch->NdkCloseConnector, c);
+	io_end_close(&io->y); /* on a fabric its QP was about to be connected */
+	CHECK(io_end_make(&io->y, io->b.adapter, &plain), "NDK-46 another end");
 	io->x.e.connector =
 		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
 	c = io->x.e.connector;

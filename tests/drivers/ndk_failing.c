@@ -3,6 +3,8 @@
  * ndk_failing.c: work requests that fail on demand by their completion (NDK-101, NDK-109a,
  * NDK-130): --ndk-complete=pending and --ndk-fail for the first call of each, the first two of
  * NdkSend, the second of NdkGetLocalAddress, the first of NdkGetPeerAddress.
+ *
+ * On a fabric a change that fails ends the connection (docs/verbs.md), so there it is the last one.
  */
 #include "ndk_io.h"
 
@@ -29,9 +31,11 @@ static void fast(struct io *io)
 				      NDK_OP_FLAG_ALLOW_REMOTE_READ)
 #define INVALIDATE() qp->Dispatch->NdkInvalidate(qp, NULL, &mr->Header, 0)
 	CHECK(fails(io, REGISTER()), "NDK-65 a fast registration that fails when its turn comes");
-	CHECK(works(io, REGISTER()), "NDK-130 leaves the region as it was");
-	CHECK(fails(io, INVALIDATE()), "NDK-66 an invalidation");
-	CHECK(works(io, INVALIDATE()), "NDK-130 leaves it registered");
+	if (io_is_loopback(io)) {
+		CHECK(works(io, REGISTER()), "NDK-130 leaves the region as it was");
+		CHECK(fails(io, INVALIDATE()), "NDK-66 an invalidation");
+		CHECK(works(io, INVALIDATE()), "NDK-130 leaves it registered");
+	}
 	CLOSE(mr->Dispatch->NdkCloseMr, mr);
 }
 
@@ -44,7 +48,8 @@ static void bind(struct io *io)
 	qp->Dispatch->NdkBind(qp, NULL, io->mx.mr, mw, io->mx.data, 64,                            \
 			      NDK_OP_FLAG_ALLOW_REMOTE_READ)
 	CHECK(fails(io, BIND()), "NDK-64 a bind");
-	CHECK(works(io, BIND()), "NDK-130 leaves the window free");
+	if (io_is_loopback(io))
+		CHECK(works(io, BIND()), "NDK-130 leaves the window free");
 	CLOSE(mw->Dispatch->NdkCloseMw, mw);
 }
 
@@ -106,8 +111,14 @@ static void test(struct io *io)
 	if (joined) {
 		addresses(io);
 		fast(io);
-		bind(io);
+		if (io_is_loopback(io))
+			bind(io);
 	}
+	io_unpair(io);
+	joined = io_pair(io, &plain, PAGE_SIZE);
+	CHECK(joined, "NDK-136 two ends");
+	if (joined && !io_is_loopback(io))
+		bind(io);
 	io_unpair(io);
 	for (ULONG which = 0; which < 5; which++)
 		data(io, which);

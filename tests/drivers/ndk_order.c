@@ -3,7 +3,8 @@
  * ndk_order.c: what must not come before something else, while another processor tries: the
  * disconnect event before the completion of the handshake has returned (NDK-142), flushed receives
  * before the one that is being received into (NDK-88, NDK-106), a sender's sleep before the receive
- * that it waits for (DEF-112).
+ * that it waits for (DEF-112). On a fabric a flush ends the connection (docs/verbs.md), and
+ * messages are slow.
  */
 #include "ndk_io.h"
 
@@ -98,7 +99,7 @@ static void flushed_behind(struct io *io)
 
 /* ---- A receive that comes when its sender goes to sleep ---- */
 
-#define MESSAGES 30000
+static ULONG messages;
 
 /* The next completion, by polling, within 10 s. */
 static BOOLEAN poll(NDK_CQ *cq)
@@ -119,18 +120,19 @@ static VOID NTAPI receive_all(PVOID context)
 	ULONG i = 0;
 	do
 		io_receive(&io->y, &io->my, 0, 8, NULL);
-	while (poll(io->y.receive_cq) && ++i < MESSAGES);
+	while (poll(io->y.receive_cq) && ++i < messages);
 }
 
 static void no_sleeper(struct io *io)
 {
 	ULONG sent = 0;
+	messages = io_is_loopback(io) ? 30000 : 300;
 	PVOID thread = check_thread(receive_all, io);
 	do
 		io_send(&io->x, &io->mx, 0, 8, 0, NULL);
-	while (poll(io->x.e.cq) && ++sent < MESSAGES);
+	while (poll(io->x.e.cq) && ++sent < messages);
 	check_join(thread);
-	CHECK(sent == MESSAGES, "DEF-112 no sender sleeps while there is a receive");
+	CHECK(sent == messages, "DEF-112 no sender sleeps while there is a receive");
 }
 
 static void test(struct io *io)
@@ -143,7 +145,8 @@ static void test(struct io *io)
 	BOOLEAN joined = io_pair(io, &plain, BIG);
 	CHECK(joined, "NDK-136 two ends");
 	if (joined) {
-		flushed_behind(io);
+		if (io_is_loopback(io))
+			flushed_behind(io);
 		no_sleeper(io);
 	}
 	io_unpair(io);
