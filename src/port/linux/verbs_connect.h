@@ -25,7 +25,6 @@ enum {
  *      ends with an event, and the next one comes after that.
  */
 struct verbs_connection {
-	uint64_t pool_link;
 	_Atomic uint32_t references;
 	_Atomic uint32_t flags;
 	_Atomic uint64_t handshake; /* number of the one that is under way */

@@ -32,7 +32,7 @@ enum technology { IWARP = 1, INFINIBAND, ROCE, ROCE_V2 };
 #define LARGE_REQUEST      65536u
 #define CQ_START           4096u
 
-struct verbs_device *verbs_devices;
+struct verbs_device *_Atomic verbs_devices;
 
 int verbs_status(int error)
 {
@@ -272,9 +272,15 @@ static bool share(struct verbs_device *v, char *why, size_t size)
 
 bool port_verbs_open(struct ndk_device *device, const char *name, char *why, size_t size)
 {
+	static unsigned opened;
 	char found[sizeof device->name];
 	if (!verbs_library_load(why, size))
 		return false;
+	if (opened++ == VERBS_DEVICES) {
+		snprintf(why, size, "verbs:%s is one adapter more than the %u of verbs that can be",
+			 name, VERBS_DEVICES);
+		return false;
+	}
 	struct ibv_context *context = open_by_name(name, found, sizeof found, why, size);
 	struct verbs_device *v = context ? calloc(1, sizeof *v) : NULL;
 	struct ibv_port_attr port = {0};
@@ -304,12 +310,13 @@ bool port_verbs_open(struct ndk_device *device, const char *name, char *why, siz
 		return false;
 	}
 	static bool started;
-	v->next = verbs_devices;
-	verbs_devices = v;
 	if (!started)
 		started = verbs_memory_start() && verbs_threads_start() && verbs_work_start();
-	if (started && verbs_work_watch(v) && verbs_connections_start(v))
-		return true;
-	snprintf(why, size, "%s: the host refused memory or a thread", found);
-	return false;
+	if (!started || !verbs_work_watch(v) || !verbs_connections_start(v)) {
+		snprintf(why, size, "%s: the host refused memory or a thread", found);
+		return false;
+	}
+	v->next = verbs_devices;
+	atomic_store(&verbs_devices, v); /* -> the data thread, which looks at all of it */
+	return true;
 }

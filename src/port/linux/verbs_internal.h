@@ -98,7 +98,8 @@ struct verbs_device {
 	struct verbs_device *next;
 };
 
-extern struct verbs_device *verbs_devices;
+#define VERBS_DEVICES 16u
+extern struct verbs_device *_Atomic verbs_devices; /* at most so many */
 extern const struct ndk_provider verbs_provider;
 
 int verbs_status(int error); /* errno -> enum ndk_status */
@@ -117,7 +118,6 @@ static inline struct verbs_device *verbs_device_of(const void *object)
  * fast-register MR or a window to the data thread.
  */
 struct verbs_region {
-	uint64_t pool_link;
 	_Atomic uint32_t generation;
 	_Atomic uint32_t lkey;
 	struct ibv_mr *mr;

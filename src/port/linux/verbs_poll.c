@@ -26,7 +26,6 @@
 #define SPIN_NS 50000u
 #define LOOK_MS 500
 #define BATCH   32
-#define DEVICES 16
 
 /* ---- Queues of nodes ---- */
 
@@ -278,11 +277,11 @@ static bool poll_all(void)
 
 static void sleep_until_event(void)
 {
-	struct pollfd files[DEVICES + 1] = {{.fd = verbs_data.wake, .events = POLLIN}};
+	struct pollfd files[VERBS_DEVICES + 1] = {{.fd = verbs_data.wake, .events = POLLIN}};
 	static uint64_t looked;
 	unsigned count = 1;
 	int patience = -1;
-	for (struct verbs_device *d = verbs_devices; d && count <= DEVICES; d = d->next) {
+	for (struct verbs_device *d = verbs_devices; d; d = d->next) {
 		if (d->soft_roce && d->qps)
 			patience = LOOK_MS;
 		ibv_req_notify_cq(d->cq, 0);

@@ -49,7 +49,7 @@ static __thread bool can_owe;
 
 bool verbs_pool_create(struct verbs_pool *pool, size_t size, uint32_t limit)
 {
-	size = (size + 63) & ~(size_t)63;
+	size = (size + sizeof(uint32_t) + 63) & ~(size_t)63;
 	void *base = mmap(NULL, size * limit, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
@@ -60,10 +60,16 @@ bool verbs_pool_create(struct verbs_pool *pool, size_t size, uint32_t limit)
 	return true;
 }
 
-/* A free item holds the index + 1 of the next one in its first word. */
+static char *item_of(struct verbs_pool *pool, uint32_t index)
+{
+	return pool->base + (size_t)index * pool->size;
+}
+
+/* A free item's: the index + 1 of the next one. Behind the item: who gets it may be faster than
+ * another one who is just looking. */
 static _Atomic uint32_t *link_of(struct verbs_pool *pool, uint32_t index)
 {
-	return (_Atomic uint32_t *)(pool->base + (size_t)index * pool->size);
+	return (_Atomic uint32_t *)(item_of(pool, index) + pool->size - sizeof(uint32_t));
 }
 
 void *verbs_pool_get(struct verbs_pool *pool)
@@ -75,7 +81,7 @@ void *verbs_pool_get(struct verbs_pool *pool)
 				atomic_load_explicit(link_of(pool, index), memory_order_relaxed);
 		if (atomic_compare_exchange_weak_explicit(
 			    &pool->free, &head, next, memory_order_acquire, memory_order_acquire))
-			return link_of(pool, index);
+			return item_of(pool, index);
 	}
 	uint32_t index = atomic_load_explicit(&pool->used, memory_order_relaxed);
 	do
@@ -83,7 +89,7 @@ void *verbs_pool_get(struct verbs_pool *pool)
 			return NULL;
 	while (!atomic_compare_exchange_weak_explicit(&pool->used, &index, index + 1,
 						      memory_order_relaxed, memory_order_relaxed));
-	return link_of(pool, index);
+	return item_of(pool, index);
 }
 
 void verbs_pool_put(struct verbs_pool *pool, void *item)
