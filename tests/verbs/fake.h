@@ -96,7 +96,7 @@ extern struct ibv_device *const fake_devices[FAKE_DEVICES];
 
 /* FAKE_FAIL=NAME:N[:ERRNO]: the Nth call of NAME fails. The lock is held, or nobody else calls. */
 bool fake_fails(const char *name);
-/* FAKE_`name`=N: true at the Nth time. */
+/* FAKE_SLOW=MS: a registration takes as long. FAKE_`name`=N: true at the Nth time. */
 bool fake_now(const char *name);
 void fake_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The lock is held. */

@@ -376,6 +376,9 @@ int ibv_dealloc_pd(struct ibv_pd *ibv)
 struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *address, size_t length, uint64_t iova,
 			       int access_flags)
 {
+	const char *slow = getenv("FAKE_SLOW");
+	if (slow)
+		usleep((useconds_t)atoi(slow) * 1000);
 	pthread_mutex_lock(&fake_lock);
 	struct fake_mr *mr = fake_fails("ibv_reg_mr") ? NULL : calloc(1, sizeof *mr);
 	if (mr) {
