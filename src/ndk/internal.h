@@ -358,6 +358,9 @@ NTSTATUS ndk_access_begin(struct ndk_pd *pd, uint32_t token, uint64_t address, u
 			  unsigned rights, struct ndk_access *access);
 void ndk_access_end(struct ndk_access *access);
 
+/* The region with this token is no sink of RDMA reads, and no change of it is posted (mr_use.c). */
+bool ndk_mr_is_no_sink(struct ndk_pd *pd, uint32_t token);
+
 /* ---- Changes of regions and windows by work requests (NDK-124..131) ---- */
 
 /*

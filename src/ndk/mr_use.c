@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mr_use.c: who still means to use a region that is deregistered? While the verifier is on.
+ * mr_use.c: what requests mean to use: a region that is deregistered, a region that is no sink.
+ * While the verifier is on.
  *
  * A deregistration waits for the accesses that are under way, and later ones are refused, so a
  * request that is posted and names the region will fail and break its connection. The consumer is
@@ -11,7 +12,7 @@
  * Contexts and locks: IRQL <= DISPATCH_LEVEL. The list of queues under ndk_lock, each queue with a
  * reference and under its own locks.
  *
- * Implements NDK-129 (the report of posted requests).
+ * Implements NDK-129 (the report of posted requests), VER-61 (READ_SINK).
  */
 #include "ndk/mr.h"
 #include "ndk/queue.h"
@@ -118,4 +119,20 @@ bool ndk_mr_posted(struct ndk_mr *mr, char *text, size_t size)
 	if (object)
 		ndk_busy_put(object);
 	return search.what;
+}
+
+bool ndk_mr_is_no_sink(struct ndk_pd *pd, uint32_t token)
+{
+	bool lacks = false;
+	struct ndk_object *object = ndk_region_owner(pd, token);
+	if (!object)
+		return false;
+	if (object->class->type == NdkObjectTypeMr) {
+		struct ndk_mr *mr = (struct ndk_mr *)object;
+		KIRQL old = ke_lock_raise(&mr->lock);
+		lacks = !mr->posted && !(mr->memory.rights & NDK_RIGHT_READ_SINK);
+		ke_lock_lower(&mr->lock, old);
+	}
+	ndk_busy_put(object);
+	return lacks;
 }

@@ -202,6 +202,24 @@ static NTSTATUS NTAPI post_send_and_invalidate(NDK_QP *pNdkQp, PVOID RequestCont
 	return status == STATUS_SUCCESS ? post_data(&post, &work, pSgl, nSge) : status;
 }
 
+/* NDK-122: reads need sinks, unless the adapter says otherwise. */
+static void check_sinks(const struct post *post, const NDK_SGE *sge, ULONG count)
+{
+	const struct ndk_qp *qp = post->qp;
+	if (qp->object.adapter->info.AdapterFlags & NDK_ADAPTER_FLAG_RDMA_READ_SINK_NOT_REQUIRED)
+		return;
+	for (ULONG i = 0; sge && i < count && i < qp->parameters.initiator_sges; i++) {
+		uint32_t token = sge[i].MemoryRegionToken;
+		if (sge[i].Length && ndk_mr_is_no_sink(qp->pd, token))
+			vf_report(
+				VF_NdkReadSink, post->name, post->caller, token,
+				"reads into the region with the token 0x%08x, which is registered "
+				"without RDMA_READ_SINK, on an adapter whose flags 0x%x lack 0x%x",
+				token, qp->object.adapter->info.AdapterFlags,
+				NDK_ADAPTER_FLAG_RDMA_READ_SINK_NOT_REQUIRED);
+	}
+}
+
 /*
  * Read [RemoteAddress, + length of the SGEs) of the peer's region into the SGEs. IRQL <=
  * DISPATCH_LEVEL. Flags: SILENT_SUCCESS, READ_FENCE, RDMA_READ_LOCAL_INVALIDATE, DEFER. Statuses as
@@ -222,6 +240,8 @@ static NTSTATUS NTAPI post_read(NDK_QP *pNdkQp, PVOID RequestContext, CONST NDK_
 	if (!(post.qp->object.adapter->info.AdapterFlags &
 	      NDK_ADAPTER_FLAG_RDMA_READ_LOCAL_INVALIDATE_SUPPORTED))
 		work.flags &= (uint16_t)~NDK_WORK_READ_LOCAL_INVALIDATE;
+	if (vf_on())
+		check_sinks(&post, pSgl, nSge);
 	return post_data(&post, &work, pSgl, nSge);
 }
 

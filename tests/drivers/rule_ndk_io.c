@@ -217,6 +217,10 @@ static __attribute__((unused)) void sinks(struct io *io)
 			      STATUS_SUCCESS &&
 		      io_status(io->x.e.cq) == STATUS_SUCCESS,
 	      "NDK-122 a read into a sink");
+	if (CASE == 14) { /* only that */
+		memory_close(&plain_memory);
+		return;
+	}
 	CHECK(io_read(&io->x, &plain_memory, 0, 8, (UINT64)io->my.data, io_token(&io->my), 0,
 		      NULL) == STATUS_SUCCESS &&
 		      io_status(io->x.e.cq) == STATUS_ACCESS_VIOLATION,
