@@ -133,12 +133,13 @@ static void print_findings(void)
 	uint32_t told = 0;
 	for (uint32_t i = 0; ketch_finding(i, &f); i++) {
 		bool named = !f.ddi || !strncmp(f.text, f.ddi, strlen(f.ddi));
+		/* First: it may say that there are no names. */
+		const char *symbol = symbol_of_call(f.address);
 		fprintf(stderr, "ketch: %s %s %s: %s%s%s", f.advice ? "advice" : "violation",
 			f.number, f.rule, named ? "" : f.ddi, named ? "" : ": ", f.text);
 		if (f.count > 1)
 			fprintf(stderr, " (%u times)", f.count);
-		fprintf(stderr, "\n  where: %s%s", *f.where ? f.where : "unknown",
-			symbol_of_call(f.address));
+		fprintf(stderr, "\n  where: %s%s", *f.where ? f.where : "unknown", symbol);
 		fprintf(stderr, ", processor %u, %s\n  remedy: %s\n", f.processor,
 			irql_name(f.irql), f.remedy);
 		told += f.advice ? 0 : f.count;

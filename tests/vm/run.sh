@@ -42,12 +42,12 @@ add_case() { # NAME DRIVERS OPTIONS ACTIONS EXPECTED
 	local images=() list driver image words key options=$3 itself='--adapter=loopback:[^, ]*,self'
 	[[ $options =~ $itself ]] && options=${options/"${BASH_REMATCH[0]}"/--adapter=verbs:rxe0}
 	case "$options$4" in *--adapter=loopback* | *@*) return ;; esac
-	# What the loopback provider alone has (docs/verbs.md): any base, what it knows of requests under way, RNICs that need read sinks,
-	# sends that look at their own memory when the receive is there.
-	# Torture at a size for an emulated machine: *-small.
+	# What the loopback provider alone has (docs/verbs.md): any base, regions of pages that do not lie together, what it knows of
+	# requests under way, RNICs that need read sinks, sends that look at their own memory when the receive is there. Torture at a size
+	# for an emulated machine: *-small.
 	case $1 in
 	*-small) ;;
-	ndk-torture-* | ndk-mr-fast-base | ndk-mr-busy | ndk-read-sink | ndk-srq-starved*) return ;;
+	ndk-torture-* | ndk-mr-fast-base | ndk-mr-memory-*-fast | ndk-mr-busy | ndk-read-sink | ndk-srq-starved*) return ;;
 	esac
 	IFS=+ read -ra list <<<"$2"
 	for driver in "${list[@]}"; do
