@@ -36,10 +36,11 @@ static void broke_done(struct verbs_job *job)
 		verbs_qp_broken(QP(job, broke), IBV_WC_FATAL_ERR);
 }
 
+/* By the device, or seen by the data thread. */
 static void qp_event(struct verbs_qp *qp)
 {
-	if (qp->broke.run)
-		return; /* once */
+	if (atomic_exchange(&qp->reported, true))
+		return;
 	qp->broke.run = broke_run;
 	qp->broke.done = broke_done;
 	verbs_pass(&verbs_data, &qp->broke);

@@ -230,7 +230,8 @@ struct verbs_qp {
 	bool told_broken;
 	struct verbs_connection *connection;
 	_Atomic bool flush_submitted;
-	_Atomic bool failed; /* by the core; told in verbs_service */
+	_Atomic bool failed;   /* by the core; told in verbs_service */
+	_Atomic bool reported; /* `broke` is under way, or was */
 };
 
 struct verbs_srq {

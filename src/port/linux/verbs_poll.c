@@ -282,6 +282,8 @@ static void sleep_until_event(void)
 	unsigned count = 1;
 	int patience = -1;
 	for (struct verbs_device *d = verbs_devices; d; d = d->next) {
+		if (d->dead)
+			continue;
 		if (d->soft_roce && d->qps)
 			patience = LOOK_MS;
 		ibv_req_notify_cq(d->cq, 0);
