@@ -89,6 +89,11 @@ static NTSTATUS start(const struct call *call, enum ndk_connector_call kind,
 			set_event(connector, event);
 	}
 	ke_lock_lower(&connector->lock, old);
+	if (status == STATUS_INVALID_PARAMETER)
+		vf_report(VF_NdkObject, kind == NDK_CALL_CONNECT ? "NdkConnect" : "NdkAccept",
+			  call->caller, (uint64_t)qp,
+			  "is called with %p, which is no open queue pair of the connector's RNIC",
+			  qp);
 	if (!NT_SUCCESS(status))
 		ndk_request_discard(request);
 	return status;

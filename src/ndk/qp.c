@@ -176,6 +176,18 @@ struct create_call {
 	void **out;
 };
 
+/* An object that the consumer passes: it is open, and of the PD's adapter. */
+static bool check_object(const void *object, NDK_OBJECT_TYPE type, const char *name,
+			 const struct ndk_pd *pd, const struct create_call *call)
+{
+	if (is_live(object, type, pd))
+		return true;
+	vf_report(VF_NdkObject, call->name, call->caller, (uint64_t)object,
+		  "is called with %p, which is no open %s of the protection domain's adapter",
+		  object, name);
+	return false;
+}
+
 static NTSTATUS create(const struct ndk_qp_parameters *p, PVOID qp_context,
 		       const struct create_call *call)
 {
@@ -183,9 +195,10 @@ static NTSTATUS create(const struct ndk_qp_parameters *p, PVOID qp_context,
 	NTSTATUS status = STATUS_INVALID_PARAMETER;
 	if (!ndk_object_enter(p->pd, NdkObjectTypePd, call->name, call->caller))
 		return STATUS_INVALID_DEVICE_STATE;
-	if (is_live(p->receive_cq, NdkObjectTypeCq, p->pd) &&
-	    is_live(p->initiator_cq, NdkObjectTypeCq, p->pd) &&
-	    (call->function == NDK_FUNCTION_CreateQp || is_live(p->srq, NdkObjectTypeSrq, p->pd)) &&
+	if (check_object(p->receive_cq, NdkObjectTypeCq, "completion queue", p->pd, call) &&
+	    check_object(p->initiator_cq, NdkObjectTypeCq, "completion queue", p->pd, call) &&
+	    (call->function == NDK_FUNCTION_CreateQp ||
+	     check_object(p->srq, NdkObjectTypeSrq, "shared receive queue", p->pd, call)) &&
 	    within_limits(&p->pd->object.adapter->info, p))
 		status = make(p, qp_context, call->caller, &qp);
 	if (qp)

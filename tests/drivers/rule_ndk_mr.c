@@ -152,6 +152,45 @@ static NTSTATUS broken(void)
 		ExFreePoolWithTag(beside, TAG);
 	return right && BYTE_OFFSET(beside);
 }
+#elif CASE == 44 || CASE == 45 || CASE == 46
+/* Objects that do not go together: a region of another domain, a queue whose close has begun, a
+ * queue pair that is none. */
+static NTSTATUS broken(void)
+{
+	NDK_ADAPTER *a = io.a.adapter;
+	NDK_PD *other = MAKE(NDK_PD, a->Dispatch->NdkCreatePd, a);
+	NDK_CQ *cq = MAKE(NDK_CQ, a->Dispatch->NdkCreateCq, a, 8, NULL, NULL, NULL);
+	NDK_QP *qp = MAKE(NDK_QP, pd->Dispatch->NdkCreateQp, pd, cq, cq, NULL, 1, 1, 1, 1, 0), *no;
+	NDK_MW *mw = MAKE(NDK_MW, other->Dispatch->NdkCreateMw, other);
+	NDK_CONNECTOR *c = MAKE(NDK_CONNECTOR, a->Dispatch->NdkCreateConnector, a);
+	const SOCKADDR *to = (const SOCKADDR *)&io.door.address;
+	struct call closing, unused;
+	BOOLEAN right = NT_SUCCESS(add(0));
+	call_begin(&closing);
+	call_begin(&unused);
+	NTSTATUS status = STATUS_PENDING;
+	if (CASE == 45)
+		status = cq->Dispatch->NdkCloseCq(&cq->Header, call_closed, &closing);
+	right = right && status == STATUS_PENDING &&
+		STATUS_INVALID_PARAMETER ==
+			(CASE == 44 ? io.x.e.qp->Dispatch->NdkBind(io.x.e.qp, NULL, mr, mw, data, 8,
+								   NDK_OP_FLAG_ALLOW_REMOTE_READ)
+			 : CASE == 45
+				 ? pd->Dispatch->NdkCreateQp(pd, cq, cq, NULL, 1, 1, 1, 1, 0,
+							     call_created, &unused, &no)
+				 : WAIT(c->Dispatch->NdkConnect, c, (NDK_QP *)cq,
+					(const SOCKADDR *)&io.a.local, io_address_size(&io.a.local),
+					to, io_address_size(&io.a.local), 1, 1, NULL, 0));
+	CLOSE(c->Dispatch->NdkCloseConnector, c);
+	CLOSE(mw->Dispatch->NdkCloseMw, mw);
+	CLOSE(qp->Dispatch->NdkCloseQp, qp);
+	if (CASE == 45)
+		call_end(&closing, status);
+	else
+		CLOSE(cq->Dispatch->NdkCloseCq, cq);
+	CLOSE(other->Dispatch->NdkClosePd, other);
+	return NT_SUCCESS(take()) && right;
+}
 #elif CASE == 43 /* NDK-64, NDK-127: remote write to a region that is not written locally either   \
 		  */
 static NTSTATUS broken(void)
