@@ -75,13 +75,21 @@ static void unannounced(struct io *io)
 
 /* ---- Where nobody is ---- */
 
-static NTSTATUS connect_to(struct io *io, struct io_end *end, const char *text)
+static VOID NTAPI close_at_once(PVOID context, NDK_CONNECTOR *connector)
 {
-	SOCKADDR_INET to = io_with_port(io->a.local, 5000);
-	UCHAR *host = (UCHAR *)&to.Ipv4.sin_addr;
+	UNREFERENCED_PARAMETER(context);
+	NTSTATUS status =
+		connector->Dispatch->NdkCloseConnector(&connector->Header, call_closed, context);
+	if (status != STATUS_PENDING)
+		call_closed(context);
+}
+
+static NTSTATUS connect_to(struct io *io, struct io_end *end, const char *host, USHORT port)
+{
+	SOCKADDR_INET to = io_with_port(io->a.local, port);
 	NDK_ADAPTER *adapter = io->a.adapter;
 	ULONG size = io_address_size(&to);
-	RtlCopyMemory(host, text, 4);
+	RtlCopyMemory(&to.Ipv4.sin_addr, host, 4);
 	NDK_CONNECTOR *c = MAKE(NDK_CONNECTOR, adapter->Dispatch->NdkCreateConnector, adapter);
 	NTSTATUS status =
 		WAIT(c->Dispatch->NdkConnect, c, end->e.qp, (const SOCKADDR *)&io->a.local, size,
@@ -90,15 +98,37 @@ static NTSTATUS connect_to(struct io *io, struct io_end *end, const char *text)
 	return status;
 }
 
+/* fd00::LAST, of which the RNICs have 1 and 2. */
+static NTSTATUS listen_at(NDK_ADAPTER *adapter, UCHAR last)
+{
+	SOCKADDR_IN6 at = {.sin6_family = AF_INET6};
+	struct call unused;
+	at.sin6_addr.u.Byte[0] = 0xfd;
+	at.sin6_addr.u.Byte[15] = last;
+	call_begin(&unused);
+	NDK_LISTENER *listener = MAKE(NDK_LISTENER, adapter->Dispatch->NdkCreateListener, adapter,
+				      close_at_once, &unused);
+	NTSTATUS status =
+		WAIT(listener->Dispatch->NdkListen, listener, (const SOCKADDR *)&at, sizeof(at));
+	CLOSE(listener->Dispatch->NdkCloseListener, listener);
+	return status;
+}
+
 static void nobody(struct io *io)
 {
 	struct io_end end;
 	if (!io_is_loopback(io) || !io_end_make(&end, io->a.adapter, &plain))
 		return;
-	CHECK(connect_to(io, &end, "\xc0\x00\x02\x4d") == STATUS_HOST_UNREACHABLE,
+	CHECK(connect_to(io, &end, "\xc0\x00\x02\x4d", 5000) == STATUS_HOST_UNREACHABLE,
 	      "NDK-71 a host of the own network that there is not");
-	CHECK(connect_to(io, &end, "\xc6\x33\x64\x01") == STATUS_NETWORK_UNREACHABLE,
+	CHECK(connect_to(io, &end, "\xc6\x33\x64\x01", 5000) == STATUS_NETWORK_UNREACHABLE,
 	      "NDK-71 a network that there is not");
+	CHECK(connect_to(io, &end, "\xc0\x00\x02\x02", 0) == STATUS_INVALID_ADDRESS,
+	      "NDK-71 the port 0");
+	CHECK(listen_at(io->a.adapter, 1) == STATUS_SUCCESS &&
+		      listen_at(io->a.adapter, 2) == STATUS_INVALID_ADDRESS &&
+		      listen_at(io->b.adapter, 2) == STATUS_SUCCESS,
+	      "NDK-135 an IPv6 address of one's own, and the other RNIC's");
 	io_end_close(&end);
 }
 
@@ -113,15 +143,6 @@ static VOID NTAPI waiting_over(PVOID context, NTSTATUS status)
 {
 	*(NTSTATUS *)context = status;
 	InterlockedIncrement(&waiting_done);
-}
-
-static VOID NTAPI close_at_once(PVOID context, NDK_CONNECTOR *connector)
-{
-	UNREFERENCED_PARAMETER(context);
-	NTSTATUS status =
-		connector->Dispatch->NdkCloseConnector(&connector->Header, call_closed, context);
-	if (status != STATUS_PENDING)
-		call_closed(context);
 }
 
 static void backlog(struct io *io)
