@@ -105,6 +105,7 @@ static bool interface_is_ours(const char *device, const char *interface)
 		char path[PATH_MAX], line[IF_NAMESIZE + 1];
 		snprintf(path, sizeof path, "/sys/class/infiniband/%s/ports/1/gid_attrs/ndevs/%u",
 			 device, i);
+		errno = 0;
 		if (read_line(path, line, sizeof line) && !strcmp(line, interface))
 			return true;
 		if (errno == ENOENT)

@@ -126,7 +126,9 @@ static void window_make(struct verbs_job *job)
 	if (!region->mw)
 		region->mw = ibv_alloc_mw(m->pd->pd, IBV_MW_TYPE_2);
 	m->token = region->mw ? region->mw->rkey : 0;
-	verbs_finish(job, region->mw ? NDK_SUCCESS : NDK_INSUFFICIENT_RESOURCES);
+	verbs_finish(job, region->mw                               ? NDK_SUCCESS
+			  : errno == EOPNOTSUPP || errno == ENOSYS ? NDK_NOT_SUPPORTED
+								   : NDK_INSUFFICIENT_RESOURCES);
 }
 
 static void region_free(struct verbs_region *region)
