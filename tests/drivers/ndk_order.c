@@ -146,7 +146,8 @@ static void test(struct io *io)
 	CHECK(joined, "NDK-136 two ends");
 	if (joined) {
 		if (io_is_loopback(io))
-			flushed_behind(io);
+			if (io_is_loopback(io)) /* NdkFlush breaks the connection of a device */
+				flushed_behind(io);
 		no_sleeper(io);
 	}
 	io_unpair(io);
