@@ -333,8 +333,10 @@ static struct ndk_object *find_device_token(struct ndk_pd *pd, uint32_t token)
 
 bool ndk_remote_invalidate(struct ndk_pd *pd, uint32_t token)
 {
-	struct ndk_object *object = ndk_device_tokens(&pd->object) ? find_device_token(pd, token)
-								   : ndk_region_owner(pd, token);
+	unsigned rights;
+	struct ndk_object *object = ndk_device_tokens(&pd->object)
+					    ? find_device_token(pd, token)
+					    : ndk_region_owner(pd, token, &rights);
 	if (!object)
 		return false;
 	bool fast = object->class->type != NdkObjectTypeMr || ((struct ndk_mr *)object)->fast;

@@ -258,8 +258,8 @@ struct ndk_pd {
 };
 
 struct ndk_queue_entry {
-	LIST_ENTRY entry; /* Flink 0: not linked */
-	struct ndk_object *object;
+	LIST_ENTRY entry;
+	struct ndk_object *object; /* 0: not linked */
 };
 void ndk_pd_link(struct ndk_pd *pd, struct ndk_queue_entry *entry, void *object);
 void ndk_pd_unlink(struct ndk_queue_entry *entry);

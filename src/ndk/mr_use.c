@@ -63,10 +63,10 @@ static bool is_empty(const struct ndk_object *object)
 {
 	const struct ndk_qp *qp = (const struct ndk_qp *)object;
 	if (object->class->type == NdkObjectTypeSrq)
-		return !__atomic_load_n(&((const struct ndk_srq *)object)->receives.used,
-					__ATOMIC_RELAXED);
-	return !__atomic_load_n(&qp->captured, __ATOMIC_RELAXED) &&
-	       !__atomic_load_n(&qp->receives.used, __ATOMIC_RELAXED);
+		return !atomic_load_explicit(&((const struct ndk_srq *)object)->receives.used,
+					     memory_order_relaxed);
+	return !atomic_load_explicit(&qp->captured, memory_order_relaxed) &&
+	       !atomic_load_explicit(&qp->receives.used, memory_order_relaxed);
 }
 
 /* The next queue that is not empty, with a reference; takes over that of `before`. 0: there is
@@ -124,13 +124,14 @@ bool ndk_mr_posted(struct ndk_mr *mr, char *text, size_t size)
 bool ndk_mr_is_no_sink(struct ndk_pd *pd, uint32_t token)
 {
 	bool lacks = false;
-	struct ndk_object *object = ndk_region_owner(pd, token);
+	unsigned rights;
+	struct ndk_object *object = ndk_region_owner(pd, token, &rights);
 	if (!object)
 		return false;
 	if (object->class->type == NdkObjectTypeMr) {
 		struct ndk_mr *mr = (struct ndk_mr *)object;
 		KIRQL old = ke_lock_raise(&mr->lock);
-		lacks = !mr->posted && !(mr->memory.rights & NDK_RIGHT_READ_SINK);
+		lacks = !mr->posted && !(rights & NDK_RIGHT_READ_SINK);
 		ke_lock_lower(&mr->lock, old);
 	}
 	ndk_busy_put(object);

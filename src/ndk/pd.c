@@ -62,7 +62,7 @@ void ndk_pd_link(struct ndk_pd *pd, struct ndk_queue_entry *entry, void *object)
 
 void ndk_pd_unlink(struct ndk_queue_entry *entry)
 {
-	if (!entry->entry.Flink)
+	if (!entry->object)
 		return;
 	KIRQL old = ke_lock_raise(&ndk_lock);
 	RemoveEntryList(&entry->entry);

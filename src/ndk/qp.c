@@ -74,7 +74,7 @@ static void begin_close(struct ndk_object *object)
 
 static void unlink_cq(struct ndk_cq *cq, struct ndk_qp_link *link)
 {
-	if (!link->entry.Flink)
+	if (!link->qp) /* it was never linked */
 		return;
 	KIRQL old = ke_lock_raise(&cq->lock);
 	RemoveEntryList(&link->entry);

@@ -60,8 +60,9 @@ struct ndk_receive_pool {
 	struct ke_lock lock;
 	struct ndk_receive *free;
 	uint32_t depth, sges;
-	uint32_t longest;  /* bytes of a receive: the adapter's MaxTransferLength */
-	uint32_t used;     /* slots out: posted or being received into */
+	uint32_t longest; /* bytes of a receive: the adapter's MaxTransferLength */
+	_Atomic uint32_t
+		used;      /* slots out: posted or being received into; changes under the lock */
 	uint32_t made;     /* slots that exist */
 	char *block;       /* of all the slots made at first */
 	LIST_ENTRY blocks; /* later ones (NdkModifySrq) */
@@ -107,8 +108,8 @@ struct ndk_qp {
 	struct ndk_receive_pool receives; /* srq 0 */
 	struct ke_lock work_lock;         /* the free list of captured requests */
 	struct ndk_work *free_works;
-	uint32_t captured; /* copies out; under work_lock */
-	char *works;       /* memory of all */
+	_Atomic uint32_t captured; /* copies out; changes under work_lock */
+	char *works;               /* memory of all */
 	size_t work_size, inline_offset;
 	struct ndk_qp_link links[2]; /* in the CQs' lists: receive, initiator */
 	struct ndk_queue_entry of_pd;

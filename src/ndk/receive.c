@@ -97,7 +97,7 @@ NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK
 	struct ndk_receive *receive = pool->used < pool->depth ? pool->free : NULL;
 	if (receive) {
 		pool->free = receive->next;
-		pool->used++;
+		atomic_store_explicit(&pool->used, pool->used + 1, memory_order_relaxed);
 	}
 	ke_lock_lower(&pool->lock, old);
 	if (!receive)
@@ -120,7 +120,7 @@ void ndk_receive_put(struct ndk_receive_pool *pool, struct ndk_receive *receive)
 	atomic_store_explicit(&receive->posted, false, memory_order_relaxed);
 	receive->next = pool->free;
 	pool->free = receive;
-	pool->used--;
+	atomic_store_explicit(&pool->used, pool->used - 1, memory_order_relaxed);
 	ke_lock_lower(&pool->lock, old);
 }
 

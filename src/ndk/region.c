@@ -305,7 +305,7 @@ unsigned ndk_local_lookup(struct ndk_pd *pd, uint32_t token, uint64_t address, u
 	return length ? 0 : count;
 }
 
-struct ndk_object *ndk_region_owner(struct ndk_pd *pd, uint32_t token)
+struct ndk_object *ndk_region_owner(struct ndk_pd *pd, uint32_t token, unsigned *rights)
 {
 	struct ndk_region *region = slot_of(token);
 	struct ndk_object *owner = NULL;
@@ -314,6 +314,7 @@ struct ndk_object *ndk_region_owner(struct ndk_pd *pd, uint32_t token)
 		if (token && ndk_region_token(region) == token && region->pd == pd &&
 		    ndk_busy_try(region->owner))
 			owner = region->owner;
+		*rights = region->rights;
 		leave(region);
 	}
 	ke_irql_lower(old);

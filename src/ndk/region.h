@@ -69,8 +69,9 @@ static inline void ndk_region_retoken(struct ndk_region *region, uint32_t token)
 /* A token that is never open; 0: none is free. */
 uint32_t ndk_region_reserve_token(void);
 void ndk_region_release_token(uint32_t token);
-/* Who owns the open region with this token; one reference is the caller's. 0: there is none. */
-struct ndk_object *ndk_region_owner(struct ndk_pd *pd, uint32_t token);
+/* Who owns the open region with this token, and its rights (enum ndk_right); one reference is the
+ * caller's. 0: there is none. */
+struct ndk_object *ndk_region_owner(struct ndk_pd *pd, uint32_t token, unsigned *rights);
 static inline uint32_t ndk_region_token(const struct ndk_region *region)
 {
 	return atomic_load_explicit(&region->token, memory_order_relaxed);

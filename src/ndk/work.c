@@ -19,11 +19,22 @@ static struct ndk_sge *sges_of(struct ndk_work *copy)
 	return (struct ndk_sge *)(copy + 1);
 }
 
+/* `out`: the copy is whole, and not yet completed; set and cleared for who looks through them. */
+struct slot {
+	_Atomic bool out;
+	_Alignas(16) struct ndk_work work; /* and its SGEs, and its inline bytes */
+};
+
+static struct slot *slot_of(struct ndk_work *copy)
+{
+	return CONTAINING_RECORD(copy, struct slot, work);
+}
+
 NTSTATUS ndk_works_create(struct ndk_qp *qp)
 {
 	const struct ndk_qp_parameters *p = &qp->parameters;
 	uint32_t sges = p->initiator_sges ? p->initiator_sges : 1; /* inline data need one */
-	size_t size = sizeof(struct ndk_work) + sges * sizeof(struct ndk_sge) + p->inline_size;
+	size_t size = sizeof(struct slot) + sges * sizeof(struct ndk_sge) + p->inline_size;
 	size = (size + 15) & ~(size_t)15;
 	qp->work_size = size;
 	qp->inline_offset = sizeof(struct ndk_work) + sges * sizeof(struct ndk_sge);
@@ -32,7 +43,7 @@ NTSTATUS ndk_works_create(struct ndk_qp *qp)
 	if (!qp->works)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	for (uint32_t i = 0; i <= p->initiator_depth; i++) {
-		struct ndk_work *work = (struct ndk_work *)(qp->works + i * size);
+		struct ndk_work *work = &((struct slot *)(qp->works + i * size))->work;
 		work->next = qp->free_works;
 		qp->free_works = work;
 	}
@@ -44,6 +55,7 @@ static void fill(struct ndk_work *copy, const struct ndk_work *work)
 {
 	const struct ndk_qp *qp = work->qp;
 	*copy = *work;
+	copy->captured = true;
 	copy->sge = sges_of(copy);
 	if (work->flags & NDK_WORK_INLINE) {
 		char *bytes = (char *)copy + qp->inline_offset;
@@ -67,16 +79,14 @@ struct ndk_work *ndk_work_capture(const struct ndk_work *work)
 	if (qp->captured < qp->parameters.initiator_depth + work->begun) {
 		copy = qp->free_works;
 		qp->free_works = copy->next;
-		qp->captured++;
+		atomic_store_explicit(&qp->captured, qp->captured + 1, memory_order_relaxed);
 	}
 	ke_lock_lower(&qp->work_lock, old);
 	if (!copy)
 		return NULL;
 	fill(copy, work);
 	ndk_busy_get(&qp->object);
-	old = ke_lock_raise(&qp->work_lock); /* whoever looks through the copies finds it whole */
-	copy->captured = true;
-	ke_lock_lower(&qp->work_lock, old);
+	atomic_store_explicit(&slot_of(copy)->out, true, memory_order_release);
 	return copy;
 }
 
@@ -84,10 +94,10 @@ static void release(struct ndk_work *copy)
 {
 	struct ndk_qp *qp = copy->qp;
 	KIRQL old = ke_lock_raise(&qp->work_lock);
-	copy->captured = false;
+	atomic_store_explicit(&slot_of(copy)->out, false, memory_order_relaxed);
 	copy->next = qp->free_works;
 	qp->free_works = copy;
-	qp->captured--;
+	atomic_store_explicit(&qp->captured, qp->captured - 1, memory_order_relaxed);
 	ke_lock_lower(&qp->work_lock, old);
 }
 
@@ -98,11 +108,11 @@ bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, 
 	KIRQL old = ke_lock_raise(&qp->work_lock);
 	uint32_t left = qp->captured; /* all but those that are just being filled */
 	for (uint32_t i = 0; left && i <= qp->parameters.initiator_depth && !found; i++) {
-		const struct ndk_work *work =
-			(const struct ndk_work *)(qp->works + i * qp->work_size);
-		if (!work->captured)
+		const struct slot *slot = (const struct slot *)(qp->works + i * qp->work_size);
+		/* Acquires what ndk_work_capture filled in. */
+		if (!atomic_load_explicit(&slot->out, memory_order_acquire))
 			continue;
-		found = matches(work, context);
+		found = matches(&slot->work, context);
 		left--;
 	}
 	ke_lock_lower(&qp->work_lock, old);
