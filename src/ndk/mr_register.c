@@ -181,8 +181,11 @@ static NTSTATUS carry_out(struct ndk_mr *mr, NTSTATUS status,
 	}
 	if (NT_SUCCESS(status) && operation->begin)
 		operation->begin(mr, operation);
-	if (NT_SUCCESS(status) && operation->provide)
+	if (NT_SUCCESS(status) && operation->provide) {
+		KIRQL old = ke_irql_raise(DISPATCH_LEVEL); /* provider.h */
 		status = operation->provide(mr, operation);
+		ke_irql_lower(old);
+	}
 	if (status == STATUS_PENDING)
 		return STATUS_PENDING;
 	if (how != NDK_INLINE)

@@ -168,9 +168,8 @@ struct ndk_provider {
 	 * so no longer when it has ended. NDK_SUCCESS, or NDK_PENDING -> ndk_destroyed. */
 	int (*destroy)(void *object, enum ndk_type type);
 
-	/*
-	 * `memory` stays until the deregistration has ended. -> ndk_mr_registered
-	 */
+	/* The operations of an MR: DISPATCH_LEVEL.
+	 * `memory` stays until the deregistration has ended. -> ndk_mr_registered */
 	int (*mr_register)(struct ndk_mr *mr, const struct ndk_memory *memory);
 	/* When it has ended no byte moves any more, requests in flight included. ->
 	 * ndk_mr_deregistered

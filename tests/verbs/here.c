@@ -2,16 +2,21 @@
 /*
  * here.c: a device that takes long to register (FAKE_SLOW): what comes for the caller's processor
  * meanwhile is not lost; for tests/verbs/run.sh. Processor 1 sends NMIs to processor 0, which
- * registers; a timer's DPC is due there all the time.
+ * registers; a timer's DPC is due there all the time. CASE 1: more threads than processors
+ * register, at PASSIVE_LEVEL, so that they are switched and change processors at any instruction.
  */
 #include "../drivers/ndk_io.h"
 #include <ntaffinity.h>
 
+#ifndef CASE
+#define CASE 0
+#endif
 #define SMALL  4096
 #define LARGE  (256 * 1024)
 #define ROUNDS 400 /* at most: a busy host has no time for the sender in some */
 #define HEARD  5
 
+#if CASE == 0
 static volatile LONG nmis, dpcs, stop;
 
 static BOOLEAN NTAPI on_nmi(PVOID context, BOOLEAN handled)
@@ -89,5 +94,51 @@ static void test(struct io *io)
 	      "NDK-49 a large one is not waited for");
 	io_unpair(io);
 }
+#else
+#define THREADS 4
+
+struct worker {
+	struct memory memory;
+	PVOID thread;
+	ULONG done;
+	BOOLEAN failed;
+};
+
+static VOID NTAPI work(PVOID context)
+{
+	struct worker *worker = context;
+	struct memory *m = &worker->memory;
+	ULONGLONG end = KeQueryInterruptTime() + 300 * 10000; /* 100 ns */
+	while (!worker->failed && KeQueryInterruptTime() < end) {
+		worker->failed = WAIT(m->mr->Dispatch->NdkDeregisterMr, m->mr) != STATUS_SUCCESS ||
+				 WAIT(m->mr->Dispatch->NdkRegisterMr, m->mr, m->mdl, SMALL,
+				      NDK_MR_FLAG_ALLOW_REMOTE_WRITE) != STATUS_SUCCESS ||
+				 KeGetCurrentIrql() != PASSIVE_LEVEL;
+		worker->done++;
+	}
+}
+
+static void test(struct io *io)
+{
+	static struct worker workers[THREADS];
+	NDK_ADAPTER *adapter = io->a.adapter;
+	NDK_PD *pd = MAKE(NDK_PD, adapter->Dispatch->NdkCreatePd, adapter);
+	BOOLEAN made = pd != NULL, done = TRUE;
+	for (ULONG i = 0; i < THREADS && made; i++)
+		made = memory_make(&workers[i].memory, pd, SMALL, IO_ALL);
+	CHECK(made, "NDK-49 each thread has a region");
+	for (ULONG i = 0; i < THREADS && made; i++)
+		workers[i].thread = check_thread(work, &workers[i]);
+	for (ULONG i = 0; i < THREADS && made; i++) {
+		check_join(workers[i].thread);
+		done = done && workers[i].done && !workers[i].failed;
+	}
+	CHECK(done, "NDK-49 NDK-50 threads that are switched in the middle get on with it");
+	for (ULONG i = 0; i < THREADS; i++)
+		memory_close(&workers[i].memory);
+	if (pd)
+		CLOSE(pd->Dispatch->NdkClosePd, pd);
+}
+#endif
 
 IO_DRIVER(test)

@@ -39,8 +39,8 @@ extern struct verbs_thread verbs_memory, verbs_control, verbs_data, verbs_clock;
 void verbs_submit(struct verbs_thread *thread, struct verbs_job *job);
 /* On a baton. Submit and wait a little: the status, or NDK_PENDING, and done() will be called. */
 int verbs_call(struct verbs_thread *thread, struct verbs_job *job);
-/* On a baton, which the caller is without meanwhile: run() on its own thread, for a job that takes
- * microseconds and has ended when run() returns. The status. */
+/* On a baton at DISPATCH_LEVEL, which the caller is without meanwhile: run() on its own thread, for
+ * a job that takes microseconds and has ended when run() returns. The status. */
 int verbs_call_here(struct verbs_job *job);
 /* On a device thread: another one goes on with the job. */
 void verbs_pass(struct verbs_thread *thread, struct verbs_job *job);

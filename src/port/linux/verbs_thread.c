@@ -11,7 +11,8 @@
  * A job of microseconds is not worth the way to another thread and back, which takes a second
  * processor of the host. So its submitter lets the baton go, runs the job itself, as any host
  * thread may, and takes the baton again (verbs_call_here). Nobody else gets the baton; what comes
- * for the processor meanwhile waits, as it does in a hand-off.
+ * for the processor meanwhile waits, as it does in a hand-off. At DISPATCH_LEVEL, so that the
+ * thread keeps its processor.
  *
  * An interrupt costs more than most jobs. So a submitter may wait a little (verbs_call), and a
  * device thread that has worked looks for more for SPIN_NS before it sleeps. `state` decides who
@@ -22,10 +23,11 @@
  * completion, the data thread owes the interrupt for OWED_ROUNDS, and asks for it if what it
  * finished is still there then.
  *
- * Contexts: submitting on a baton at any IRQL <= DISPATCH_LEVEL, verbs_service at DISPATCH_LEVEL;
- * no libc there. No locks.
+ * Contexts: submitting on a baton at any IRQL <= DISPATCH_LEVEL, verbs_call_here and verbs_service
+ * at DISPATCH_LEVEL; no libc there, but in the jobs of verbs_call_here. No locks.
  */
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <sys/mman.h>
 #include "port/linux/verbs_internal.h"
 
@@ -183,17 +185,18 @@ int verbs_call(struct verbs_thread *thread, struct verbs_job *job)
 	return job->status;
 }
 
-/* Nothing of the machine interrupts the library: a handler that finds no baton does nothing. */
+/* Nothing of the machine interrupts the library: a handler that finds no baton does nothing. What
+ * is pending afterwards the core finds when it lowers the IRQL. */
 int verbs_call_here(struct verbs_job *job)
 {
 	struct port_thread *self = host_self;
 	struct port_cpu *cpu = atomic_load(&self->cpu);
+	if (ke_port_cr8_read() < 2)
+		abort(); /* switched here, it would let go the baton of another thread */
 	atomic_store_explicit(&job->state, WAITED, memory_order_relaxed);
 	port_cpu_release(cpu, self, cpu->gs_base);
 	job->run(job);
 	port_cpu_take(cpu, self);
-	if (atomic_load(&cpu->pending))
-		port_cpu_kick(cpu); /* the caller may be at PASSIVE_LEVEL, and stay there */
 	return job->status;
 }
 
