@@ -219,12 +219,12 @@ static NTSTATUS broken(void)
 	ExFreePool(pages);
 	return right;
 }
-#elif CASE == 44 || CASE == 45 /* NDK-129: a posted receive, a send that waits for one */
+#elif CASE == 47 || CASE == 48 /* NDK-129: a posted receive, a send that waits for one */
 static NTSTATUS broken(void)
 {
 	struct memory m;
 	BOOLEAN right = memory_make(&m, pd, PAGE_SIZE, NDK_MR_FLAG_ALLOW_LOCAL_WRITE) &&
-			(CASE == 44 ? io_receive(&io.x, &m, 0, 8, NULL)
+			(CASE == 47 ? io_receive(&io.x, &m, 0, 8, NULL)
 				    : io_send(&io.x, &m, 0, 8, 0, NULL)) == STATUS_SUCCESS;
 	memory_close(&m);
 	return right;
