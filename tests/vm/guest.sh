@@ -42,6 +42,12 @@ t_dereg() {
 	cat out
 	[ $status = 0 ] && grep -q 'changed after completion: 0$' out
 }
+# What a change of a region that waits, fails or goes astray leaves accessible.
+t_changes() {
+	for i in 0 1 2 3; do
+		wire /tests/changes$i.sys || return 1
+	done
+}
 t_pingpong() { wire --timeout=85 /tests/ndk_pingpong.sys; }
 
 serve() { # OPTION... DRIVER: in the background, until it listens

@@ -12,7 +12,7 @@ fail() { echo "FAIL $*"; echo '0 passed, 1 failed'; exit 1; }
 exec 9>$vm/lock
 flock -w 900 9 || fail 'guest: another one is running (build/vm/lock)'
 
-tests=(device rping ketch no_device speed rping_client rping_server ib_{write,read,send}_bw_{client,server} ib_{write,read}_bw_revoked dereg pingpong)
+tests=(device rping ketch no_device speed rping_client rping_server ib_{write,read,send}_bw_{client,server} ib_{write,read}_bw_revoked dereg pingpong changes)
 patterns=("$@")
 files=(build/ketch=/tests/ketch tests/vm/guest.sh=/tests/run)
 : >$vm/list
@@ -80,6 +80,7 @@ driver write_revoked.sys tests/vm/ndk_perftest.c -DCASE=0 -DREVOKED=1
 driver read_revoked.sys tests/vm/ndk_perftest.c -DCASE=2 -DREVOKED=1
 driver ndk_dereg.sys examples/ndk_dereg.c
 driver ndk_pingpong.sys examples/ndk_pingpong.c
+for case in 0 1 2 3; do driver changes$case.sys tests/verbs/memory.c -DCASE=$case; done
 for name in "${tests[@]}"; do
 	if wanted "$name"; then echo "$name" >>$vm/list; fi
 done
