@@ -194,10 +194,57 @@ static void silent(struct io *io)
 	io_unpair(io);
 }
 
+/* The queue pair breaks while its connect is answered by nobody: its completion queue overflows.
+ * The connector is as before, nothing of the connect is left, and the next one is a whole one. */
+static void overflowing(struct io *io)
+{
+	static const struct shape small = {4, 8, 8, 1, 1, 0, TRUE};
+	static struct io_end again;
+	struct call connect, accept;
+	LARGE_INTEGER limit = check_ms(10000);
+	BOOLEAN made = io_end_make(&io->x, io->a.adapter, &small) &&
+		       io_end_make(&again, io->a.adapter, &plain) &&
+		       io_end_make(&io->y, io->b.adapter, &plain) &&
+		       memory_make(&io->mx, io->x.e.pd, 64, IO_ALL) &&
+		       door_open(&io->door, &io->b, 0);
+	CHECK(made, "NDK-136 two ends");
+	for (ULONG i = 0; i < small.receives; i++)
+		io_receive(&io->x, &io->mx, 0, 8, NULL);
+	io->x.e.connector =
+		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
+	NTSTATUS status = begin_connect(io, &io->x, &connect);
+	CHECK(!KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit),
+	      "NDK-137 the peer has the request");
+	io->x.e.qp->Dispatch->NdkFlush(io->x.e.qp);
+	CHECK(call_end(&connect, status) == STATUS_CONNECTION_ABORTED,
+	      "NDK-94 NDK-71 an overflow ends the connect");
+	NDK_CONNECTOR *first = io->door.connector;
+
+	again.e.connector = io->x.e.connector;
+	io->x.e.connector = NULL;
+	status = begin_connect(io, &again, &connect);
+	CHECK(!KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit),
+	      "NDK-140 the connector connects again");
+	CLOSE(first->Dispatch->NdkCloseConnector, first);
+	NDK_CONNECTOR *y = io->y.e.connector = io->door.connector;
+	call_begin(&accept);
+	NTSTATUS accepted = y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, io_gone, &io->y,
+						   call_requested, &accept);
+	CHECK(call_end(&connect, status) == STATUS_SUCCESS &&
+		      WAIT(again.e.connector->Dispatch->NdkCompleteConnect, again.e.connector,
+			   io_gone, &again) == STATUS_SUCCESS &&
+		      call_end(&accept, accepted) == STATUS_SUCCESS,
+	      "NDK-136 and is connected");
+	CHECK(WAIT(y->Dispatch->NdkDisconnect, y) == STATUS_SUCCESS && SOON(again.gone == 1),
+	      "NDK-142 and hears of the end");
+	io_end_close(&again);
+	io_unpair(io);
+}
+
 static void test(struct io *io)
 {
-	static void (*const cases[])(struct io *) = {hasty, impatient, unanswered,
-						     dead,  immediate, silent};
+	static void (*const cases[])(struct io *) = {hasty,     impatient, unanswered, dead,
+						     immediate, silent,    overflowing};
 	cases[CASE](io);
 }
 

@@ -52,8 +52,12 @@ static void fail_run(struct verbs_job *job)
 
 static void tell_failed(struct verbs_connection *c)
 {
+	struct verbs_qp *qp = c->qp;
 	let_go(c);
-	ndk_connector_failed(c->object, c->failure, c->answered ? &c->peer : NULL);
+	if (qp && qp->told_broken) /* that was why: the core hears of both */
+		ndk_qp_broken(qp->object, 0);
+	else
+		ndk_connector_failed(c->object, c->failure, c->answered ? &c->peer : NULL);
 }
 
 static void fail_done(struct verbs_job *job)
@@ -86,9 +90,11 @@ static void connect_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, start);
 	struct sockaddr_storage remote;
+	int error = atomic_load(&c->flags) & CONNECTION_CLOSED ? ECONNABORTED : 0;
 	verbs_address_own(c->device->core, &c->parameters.remote, &c->parameters.local);
-	int error = verbs_id_open(c->device, c, &c->parameters.local,
-				  c->parameters.endpoint != NULL, &c->id);
+	if (!error)
+		error = verbs_id_open(c->device, c, &c->parameters.local,
+				      c->parameters.endpoint != NULL, &c->id);
 	if (!error && c->parameters.endpoint)
 		error = verbs_shared_add(c);
 	verbs_address_in(&c->parameters.remote, &remote);
@@ -186,14 +192,18 @@ static void accept_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
 	struct verbs_qp *qp = c->qp;
-	int error = qp ? accept_qp(c, qp) : ENOTCONN;
+	int error = qp && c->id ? accept_qp(c, qp) : ENOTCONN;
 	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
 }
 
 static void accept_done(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
-	if (job->status != NDK_SUCCESS && !(atomic_load(&c->flags) & CONNECTION_CLOSED))
+	if (job->status == NDK_SUCCESS)
+		;
+	else if (atomic_load(&c->flags) & (CONNECTION_CLOSED | CONNECTION_OVER))
+		let_go(c);
+	else
 		verbs_connection_failed(c, job->status, false);
 	verbs_connection_put(c);
 }
@@ -202,10 +212,13 @@ static int accept_it(struct ndk_connector *connector, struct ndk_qp *qp,
 		     const struct ndk_offer *offer)
 {
 	struct verbs_connection *c = verbs_connection_of(connector);
-	c->parameters.offer = *offer;
 	c->qp = ndk_private(qp);
 	c->qp->connection = c;
-	atomic_fetch_or(&c->flags, CONNECTION_ACCEPTING);
+	if (atomic_fetch_or(&c->flags, CONNECTION_ACCEPTING) & CONNECTION_OVER) {
+		let_go(c);
+		return NDK_IO_TIMEOUT; /* the peer is being rejected */
+	}
+	c->parameters.offer = *offer;
 	submit(c, &c->establish, accept_run, accept_done);
 	return NDK_PENDING;
 }
@@ -242,12 +255,18 @@ void verbs_connection_overdue(struct verbs_connection *c)
 	uint32_t flags = atomic_load(&c->flags);
 	if (flags & (CONNECTION_ESTABLISHED | CONNECTION_OVER | CONNECTION_CLOSED))
 		return;
-	verbs_connection_failed(c, NDK_IO_TIMEOUT, false);
-	if (c->parameters.qp || flags & CONNECTION_ACCEPTING)
+	if (c->parameters.qp || flags & CONNECTION_ACCEPTING) {
+		verbs_connection_failed(c, NDK_IO_TIMEOUT, false);
 		return;
-	/* And the peer hears of it, unless the consumer is rejecting it. */
-	if (!(atomic_fetch_or(&c->flags, CONNECTION_OVER) & CONNECTION_OVER))
-		submit(c, &c->reject, reject_run, put_done);
+	}
+	/* And the peer hears of it. First the flag: the consumer may be about to accept or reject.
+	 */
+	if (atomic_fetch_or(&c->flags, CONNECTION_OVER) & CONNECTION_OVER)
+		return;
+	c->failure = NDK_IO_TIMEOUT;
+	c->answered = false;
+	tell_failed(c);
+	submit(c, &c->reject, reject_run, put_done);
 }
 
 void verbs_connection_refuse(struct verbs_connection *c)
@@ -284,7 +303,7 @@ static void disconnect_drain(struct verbs_job *job)
 static void disconnect_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, disconnect);
-	if (verbs.rdma_disconnect(c->id)) /* it is down: no event will come */
+	if (!c->id || verbs.rdma_disconnect(c->id)) /* it is down: no event will come */
 		atomic_fetch_or(&c->flags, CONNECTION_DOWN);
 	job->run = disconnect_drain;
 	verbs_pass(&verbs_data, job);
@@ -320,14 +339,20 @@ static void broke_done(struct verbs_job *job)
 	verbs_connection_put(CONNECTION(job, broke));
 }
 
-void verbs_connection_broken(struct verbs_connection *c)
+bool verbs_connection_broken(struct verbs_connection *c)
 {
-	uint32_t flags = atomic_fetch_or(&c->flags, CONNECTION_BROKEN);
+	uint32_t flags = atomic_load(&c->flags);
+	if (c->parameters.qp && !(flags & (CONNECTION_ACCEPTING | CONNECTION_CLOSED))) {
+		verbs_connection_failed(c, NDK_CONNECTION_ABORTED, false);
+		return false;
+	}
+	flags = atomic_fetch_or(&c->flags, CONNECTION_BROKEN);
 	if (flags & (CONNECTION_BROKEN | CONNECTION_CLOSED))
-		return;
+		return true;
 	submit(c, &c->broke, broke_run, broke_done);
 	if (!(flags & CONNECTION_ESTABLISHED))
 		let_go(c); /* as the core does, which is told of the QP */
+	return true;
 }
 
 void verbs_connection_flushed(struct verbs_connection *c)

@@ -279,8 +279,9 @@ void verbs_connection_alive(struct verbs_connection *connection);
 void verbs_connection_flushed(struct verbs_connection *connection);
 /* In verbs_service, once: the QP is dead, and so is its connection. */
 void verbs_qp_broken(struct verbs_qp *qp, uint32_t reason);
-/* ... the connection's part. */
-void verbs_connection_broken(struct verbs_connection *connection);
+/* ... the connection's part. False: it is a connect, which is taken down before the core hears of
+ * it and of the QP. */
+bool verbs_connection_broken(struct verbs_connection *connection);
 
 /* ---- Connections: verbs_connect.c ---- */
 

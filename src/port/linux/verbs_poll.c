@@ -331,9 +331,8 @@ void verbs_qp_broken(struct verbs_qp *qp, uint32_t reason)
 	if (qp->told_broken)
 		return;
 	qp->told_broken = true;
-	if (qp->connection)
-		verbs_connection_broken(qp->connection);
-	ndk_qp_broken(qp->object, reason);
+	if (!qp->connection || verbs_connection_broken(qp->connection))
+		ndk_qp_broken(qp->object, reason);
 }
 
 void verbs_node_done(struct verbs_job *job)
