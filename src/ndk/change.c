@@ -88,6 +88,7 @@ static NTSTATUS apply_fast_register(struct ndk_change *change)
 		if (!ndk_device_tokens(&mr->object))
 			ndk_region_retoken(mr->region, mr->memory.remote_token);
 		mr->effective = NDK_MR_FAST;
+		change->generation = mr->generation;
 		if (vf_on())
 			ndk_mr_source_pages(mr);
 		ndk_region_open(mr->region);
@@ -250,8 +251,6 @@ NTSTATUS ndk_change_apply_early(struct ndk_change *change)
 	change->kind = NDK_CHANGE_APPLIED;
 	if (NT_SUCCESS(status) && !invalidates)
 		change->kind = NDK_CHANGE_UNDOABLE;
-	if (change->object->class->type == NdkObjectTypeMr)
-		change->generation = ((struct ndk_mr *)change->object)->generation;
 	change->mr = held;
 	return status;
 }

@@ -19,7 +19,7 @@ struct ndk_change {
 	/* Counted in its windows, referenced. BIND: the window's. APPLIED: that the window was
 	 * bound to, which the device may still let a peer through; or 0. */
 	struct ndk_mr *mr;
-	uint64_t generation;       /* UNDOABLE, of an MR: the registration */
+	uint64_t generation;       /* FAST_REGISTER: the registration that it has made */
 	struct ndk_region *region; /* BIND: the window's slot and token, until it is applied */
 	struct ndk_memory memory;
 	struct ndk_run run;

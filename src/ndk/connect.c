@@ -87,6 +87,9 @@ static NTSTATUS start(const struct call *call, enum ndk_connector_call kind,
 		connector->pending = request;
 		if (event)
 			set_event(connector, event);
+		/* While the operation runs: the connector may let it go before. */
+		if (qp)
+			ndk_busy_get(&qp->object);
 	}
 	ke_lock_lower(&connector->lock, old);
 	if (status == STATUS_INVALID_PARAMETER)
@@ -138,6 +141,7 @@ static NTSTATUS connect_provider(const struct call *call,
 	ndk_busy_get(&connector->object);
 	NTSTATUS status = connector->operations->connect(connector, parameters);
 	status = started(call, NDK_IDLE, ndk_connector_release, status);
+	ndk_busy_put(&parameters->qp->object);
 	ndk_busy_put(&connector->object);
 	return status;
 }
@@ -176,8 +180,8 @@ static NTSTATUS connect(const struct call *call, struct ndk_connect_parameters *
  * STATUS_SHARING_VIOLATION, STATUS_TOO_MANY_ADDRESSES, STATUS_ADDRESS_ALREADY_EXISTS,
  * STATUS_NETWORK_UNREACHABLE, STATUS_HOST_UNREACHABLE, STATUS_CONNECTION_REFUSED,
  * STATUS_IO_TIMEOUT, STATUS_INSUFFICIENT_RESOURCES; STATUS_INVALID_PARAMETER: private data, QP;
- * STATUS_INVALID_DEVICE_STATE: the connector or the QP was used before; a connect that failed
- * is no use. Source: NDK-71.
+ * STATUS_INVALID_DEVICE_STATE: the connector or the QP is or was connected, or is being so. After
+ * a failure both are as before. Source: NDK-71.
  */
 NTSTATUS NTAPI ndk_connect(NDK_CONNECTOR *pNdkConnector, NDK_QP *pNdkQp,
 			   CONST SOCKADDR *pSrcAddress, ULONG SrcAddressLength,
@@ -344,6 +348,7 @@ static NTSTATUS accept(const struct accept_call *accept)
 	ndk_busy_get(&connector->object);
 	status = connector->operations->accept(connector, accept->qp, &offer);
 	status = started(&accept->call, NDK_INCOMING, ndk_connector_release_qp, status);
+	ndk_busy_put(&accept->qp->object);
 	ndk_busy_put(&connector->object);
 	return status;
 }

@@ -80,6 +80,8 @@ NTSTATUS ndk_connector_take_qp(struct ndk_connector *connector, struct ndk_qp *q
 	void *none = NULL;
 	if (!usable(connector, qp))
 		return STATUS_INVALID_PARAMETER;
+	if (connector->qp) /* of a connect that has failed and is not yet told */
+		return STATUS_INVALID_DEVICE_STATE;
 	if (atomic_load(&qp->state) != NDK_QP_IDLE ||
 	    !atomic_compare_exchange_strong(&qp->connector, &none, connector))
 		return STATUS_INVALID_DEVICE_STATE;
