@@ -145,9 +145,8 @@ static void test(struct io *io)
 	BOOLEAN joined = io_pair(io, &plain, BIG);
 	CHECK(joined, "NDK-136 two ends");
 	if (joined) {
-		if (io_is_loopback(io))
-			if (io_is_loopback(io)) /* NdkFlush breaks the connection of a device */
-				flushed_behind(io);
+		if (io_is_loopback(io)) /* NdkFlush breaks the connection of a device */
+			flushed_behind(io);
 		no_sleeper(io);
 	}
 	io_unpair(io);

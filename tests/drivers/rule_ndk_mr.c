@@ -152,7 +152,7 @@ static NTSTATUS broken(void)
 		ExFreePoolWithTag(beside, TAG);
 	return right && BYTE_OFFSET(beside);
 }
-#elif CASE == 44 || CASE == 45 || CASE == 46
+#elif CASE == 64 || CASE == 65 || CASE == 66
 /* Objects that do not go together: a region of another domain, a queue whose close has begun, a
  * queue pair that is none. */
 static NTSTATUS broken(void)
@@ -169,13 +169,13 @@ static NTSTATUS broken(void)
 	call_begin(&closing);
 	call_begin(&unused);
 	NTSTATUS status = STATUS_PENDING;
-	if (CASE == 45)
+	if (CASE == 65)
 		status = cq->Dispatch->NdkCloseCq(&cq->Header, call_closed, &closing);
 	right = right && status == STATUS_PENDING &&
 		STATUS_INVALID_PARAMETER ==
-			(CASE == 44 ? io.x.e.qp->Dispatch->NdkBind(io.x.e.qp, NULL, mr, mw, data, 8,
+			(CASE == 64 ? io.x.e.qp->Dispatch->NdkBind(io.x.e.qp, NULL, mr, mw, data, 8,
 								   NDK_OP_FLAG_ALLOW_REMOTE_READ)
-			 : CASE == 45
+			 : CASE == 65
 				 ? pd->Dispatch->NdkCreateQp(pd, cq, cq, NULL, 1, 1, 1, 1, 0,
 							     call_created, &unused, &no)
 				 : WAIT(c->Dispatch->NdkConnect, c, (NDK_QP *)cq,
@@ -184,7 +184,7 @@ static NTSTATUS broken(void)
 	CLOSE(c->Dispatch->NdkCloseConnector, c);
 	CLOSE(mw->Dispatch->NdkCloseMw, mw);
 	CLOSE(qp->Dispatch->NdkCloseQp, qp);
-	if (CASE == 45)
+	if (CASE == 65)
 		call_end(&closing, status);
 	else
 		CLOSE(cq->Dispatch->NdkCloseCq, cq);
