@@ -47,7 +47,7 @@ add_case() { # NAME DRIVERS OPTIONS ACTIONS EXPECTED
 	# for an emulated machine: *-small.
 	case $1 in
 	*-small) ;;
-	ndk-torture-* | ndk-mr-fast-base | ndk-mr-memory-*-fast | ndk-mr-busy | ndk-read-sink* | ndk-srq-starved*) return ;;
+	ndk-torture-* | ndk-mr-fast-base | ndk-mr-memory-*-fast | ndk-mr-busy | ndk-read-sink | ndk-read-sink-off | ndk-srq-starved*) return ;;
 	esac
 	IFS=+ read -ra list <<<"$2"
 	for driver in "${list[@]}"; do
