@@ -7,19 +7,20 @@
 #include "consumer.h"
 
 #define SIZE   4096
-#define ROUNDS 500
+#define PAIRS  2000
+#define WRITES 500
 
-static ULONG taken[ROUNDS]; /* ns */
+static ULONG taken[PAIRS > WRITES ? PAIRS : WRITES]; /* ns */
 
-static ULONG median(void)
+static ULONG median(ULONG count)
 {
-	for (ULONG i = 1; i < ROUNDS; i++) {
+	for (ULONG i = 1; i < count; i++) {
 		ULONG value = taken[i], at = i;
 		for (; at && taken[at - 1] > value; at--)
 			taken[at] = taken[at - 1];
 		taken[at] = value;
 	}
-	return taken[ROUNDS / 2];
+	return taken[count / 2];
 }
 
 static ULONG64 now_ns(void)
@@ -50,7 +51,7 @@ static void registrations(struct end *end)
 	struct memory m;
 	BOOLEAN good = memory_make(&m, end->pd, SIZE, NDK_MR_FLAG_ALLOW_REMOTE_WRITE);
 	good = good && NT_SUCCESS(WAIT(m.mr->Dispatch->NdkDeregisterMr, m.mr));
-	for (ULONG i = 0; i < ROUNDS && good; i++) {
+	for (ULONG i = 0; i < PAIRS && good; i++) {
 		volatile NTSTATUS later[2] = {STATUS_PENDING, STATUS_PENDING};
 		ULONG64 start = now_ns();
 		good = NT_SUCCESS(spin(
@@ -64,7 +65,7 @@ static void registrations(struct end *end)
 		taken[i] = (ULONG)(now_ns() - start);
 	}
 	CHECK(good, "NDK-49 NDK-50 registrations");
-	DbgPrint("ndk_speed: register+deregister %u ns\n", median());
+	DbgPrint("ndk_speed: register+deregister %u ns\n", median(PAIRS));
 	if (good) /* memory_close deregisters */
 		good = NT_SUCCESS(WAIT(m.mr->Dispatch->NdkRegisterMr, m.mr, m.mdl, SIZE, 0));
 	memory_close(&m);
@@ -81,7 +82,7 @@ static void writes(struct end ends[2])
 	RtlFillMemory(from.data, SIZE, 0x5a);
 	NDK_SGE sge = memory_sge(&from, 0, SIZE);
 	UINT32 token = to.mr->Dispatch->NdkGetRemoteTokenFromMr(to.mr);
-	for (ULONG i = 0; i < ROUNDS && good; i++) {
+	for (ULONG i = 0; i < WRITES && good; i++) {
 		NDK_RESULT_EX result;
 		ULONG64 start = now_ns();
 		good = NT_SUCCESS(ends[0].qp->Dispatch->NdkWrite(ends[0].qp, NULL, &sge, 1,
@@ -90,7 +91,7 @@ static void writes(struct end ends[2])
 		taken[i] = (ULONG)(now_ns() - start);
 	}
 	CHECK(good && RtlCompareMemory(from.data, to.data, SIZE) == SIZE, "NDK-67 writes arrive");
-	DbgPrint("ndk_speed: write 4096 %u ns\n", median());
+	DbgPrint("ndk_speed: write 4096 %u ns\n", median(WRITES));
 	memory_close(&from);
 	memory_close(&to);
 }

@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define SIZE   4096
-#define PAIRS  500
+#define PAIRS  2000
 #define WRITES 500
 
 static void fail(const char *what)
