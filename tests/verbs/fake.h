@@ -108,3 +108,5 @@ struct fake_mw *fake_mw_find(uint32_t key);
 uint32_t fake_key_put(void *object, bool window);
 void fake_key_drop(uint32_t key);
 void fake_queue_operations(struct ibv_context_ops *ops);
+void fake_cq_operations(struct ibv_context_ops *ops);
+void fake_place(struct ibv_cq *cq, const struct ibv_wc *wc);

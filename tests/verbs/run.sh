@@ -70,7 +70,10 @@ for call in $calls; do
 			FAKE_FAIL=$call:$n "$work/ketch" run --timeout=10 "$image" >"$log" 2>&1
 			status=$?
 			grep -q "^fake: $call failed" "$log" || break # it was not called so often
-			[ $status -le 1 ] && ! grep -Eqw 'FAIL|violation|time ran out' "$log" || { why="$driver, $call:$n"; break 2; }
+			if [ $status -gt 1 ] || grep -Eqw 'FAIL|violation|time ran out' "$log"; then
+				why="$driver, $call:$n"
+				break 2
+			fi
 			why=
 		done
 	done
