@@ -337,15 +337,19 @@ static int op_accept(struct ndk_connector *connector, struct ndk_qp *qp,
 }
 
 /* The lock is held: the QPs are each other's from now on, before either may post. `before`: links
- * that they let go, of handshakes that came to nothing at the last moment, or 0. */
-static void attach(struct loopback_link *link, struct loopback_link *before[2])
+ * that they let go, of handshakes that came to nothing at the last moment, or 0. True: one is dead
+ * (who makes it so looks for its link afterwards: one of the two sees the other). */
+static bool attach(struct loopback_link *link, struct loopback_link *before[2])
 {
+	bool dead = false;
 	for (unsigned side = 0; side < 2; side++) {
 		struct loopback_qp *qp = loopback_of(link->qp[side]);
 		qp->side = side;
 		link_get(link);
 		before[side] = atomic_exchange(&qp->link, link);
+		dead |= atomic_load(&qp->qp->state) == NDK_QP_DEAD;
 	}
+	return dead;
 }
 
 static int op_complete_connect(struct ndk_connector *connector)
@@ -353,13 +357,14 @@ static int op_complete_connect(struct ndk_connector *connector)
 	struct loopback_connector *self = ndk_private(connector);
 	struct loopback_link *link = self->link, *before[2] = {NULL, NULL};
 	struct ndk_connector *passive = NULL;
+	bool dead = false;
 	KIRQL old = ke_lock_raise(&link->lock);
 	int status = link->state == LOOPBACK_ENDED ? link->ended : NDK_PENDING;
 	if (link->state == LOOPBACK_ACCEPTED && ndk_busy_try(&link->connector[1]->object)) {
 		passive = link->connector[1];
 		link->state = LOOPBACK_CONNECTED;
 		link->qp[0] = connector->qp;
-		attach(link, before);
+		dead = attach(link, before);
 	}
 	ke_lock_lower(&link->lock, old);
 	for (unsigned side = 0; side < 2; side++) {
@@ -372,6 +377,8 @@ static int op_complete_connect(struct ndk_connector *connector)
 		ndk_connector_established(connector);
 		ndk_busy_put(&passive->object);
 	}
+	if (dead)
+		loopback_link_break(link);
 	return status;
 }
 

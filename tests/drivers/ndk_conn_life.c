@@ -258,6 +258,36 @@ static void antecedents_first(struct io *io)
 	io_unpair(io);
 }
 
+/* A queue pair whose close begins in the middle of the handshake: its peer is not left alone. */
+static void queue_pair_closes(struct io *io)
+{
+	struct closing qp;
+	struct call call, accept;
+	LARGE_INTEGER limit = check_ms(10000);
+	CHECK(io_end_make(&io->x, io->a.adapter, &plain) &&
+		      io_end_make(&io->y, io->b.adapter, &plain) && door_open(&io->door, &io->b, 0),
+	      "NDK-136 two ends");
+	NDK_CONNECTOR *x = io->x.e.connector =
+		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
+	call_begin(&call);
+	connect(&io->x, &io->a, &io->door.address, call_requested, &call);
+	KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit);
+	NDK_CONNECTOR *y = io->y.e.connector = io->door.connector;
+	call_begin(&accept);
+	y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, io_gone, &io->y, call_requested,
+			       &accept);
+	CHECK(NT_SUCCESS(call_end(&call, STATUS_PENDING)), "NDK-136 the peer accepts");
+	begin(&qp, io->x.e.qp->Dispatch->NdkCloseQp, &io->x.e.qp->Header);
+	WAIT(x->Dispatch->NdkCompleteConnect, x, io_gone, &io->x);
+	CHECK(!NT_SUCCESS(call_end(&accept, STATUS_PENDING)) || SOON(io->y.gone == 1),
+	      "NDK-142 the peer hears that the queue pair is no more");
+	CHECK(open_still(&qp), "NDK-83 the close waits for the connector");
+	CLOSE(x->Dispatch->NdkCloseConnector, io->x.e.connector);
+	CHECK(SOON(!open_still(&qp)), "NDK-83 and ends");
+	io->x.e.qp = NULL;
+	io_unpair(io);
+}
+
 /* Requests that wait when the listener closes are refused (NDK-84, DEF-118). */
 static void listener_closes(struct io *io)
 {
@@ -354,6 +384,7 @@ static void test(struct io *io)
 	closing_event(io);
 	event_order(io);
 	antecedents_first(io);
+	queue_pair_closes(io);
 	listener_closes(io);
 	storm(io);
 	hooked(io);
