@@ -128,6 +128,14 @@ static int connect_to(struct ndk_connector *connector,
 	return NDK_PENDING;
 }
 
+/* This half of the handshake is over; when it has failed, the peer need not wait for it. */
+static void finish_half(struct verbs_connection *c, int error)
+{
+	if (error && c->id)
+		verbs.rdma_reject(c->id, NULL, 0);
+	verbs_finish(&c->establish, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
+}
+
 static void complete_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
@@ -137,7 +145,7 @@ static void complete_run(struct verbs_job *job)
 		error = verbs_qp_move(c, qp, IBV_QPS_RTS);
 	if (!error && verbs.rdma_establish(c->id))
 		error = errno;
-	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
+	finish_half(c, error);
 }
 
 static void complete_done(struct verbs_job *job)
@@ -167,6 +175,8 @@ void verbs_connection_alive(struct verbs_connection *c)
 		return;
 	atomic_fetch_or(&c->flags, CONNECTION_ESTABLISHED);
 	ndk_connector_established(c->object);
+	if (c->qp && c->qp->flushed) /* a moment before */
+		verbs_connection_flushed(c);
 }
 
 /* ---- Passive side ---- */
@@ -192,8 +202,7 @@ static void accept_run(struct verbs_job *job)
 {
 	struct verbs_connection *c = CONNECTION(job, establish);
 	struct verbs_qp *qp = c->qp;
-	int error = qp && c->id ? accept_qp(c, qp) : ENOTCONN;
-	verbs_finish(job, error ? NDK_CONNECTION_ABORTED : NDK_SUCCESS);
+	finish_half(c, qp && c->id ? accept_qp(c, qp) : ENOTCONN);
 }
 
 static void accept_done(struct verbs_job *job)

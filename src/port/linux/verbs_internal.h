@@ -227,7 +227,7 @@ struct verbs_qp {
 	bool flushing;             /* by us */
 	struct verbs_qp *next;
 	/* On a baton, in verbs_service. */
-	bool told_broken;
+	bool told_broken, flushed;
 	struct verbs_connection *connection;
 	_Atomic bool flush_submitted;
 	_Atomic bool failed;   /* by the core; told in verbs_service */

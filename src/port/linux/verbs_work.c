@@ -180,6 +180,7 @@ static void flush_done(struct verbs_job *job)
 {
 	struct verbs_qp *qp = (struct verbs_qp *)((char *)job - offsetof(struct verbs_qp, flush));
 	atomic_store(&qp->flush_submitted, false);
+	qp->flushed = true;
 	if (atomic_load(&qp->failed))
 		verbs_qp_broken(qp, 0);
 	else if (qp->connection)
