@@ -118,6 +118,11 @@ void loopback_drained(struct loopback_qp *qp);
 
 /* ---- Addresses and ports: loopback_port.c ---- */
 
+/* An unspecified address becomes the device's (DEF-105). NDK_SUCCESS, NDK_INVALID_ADDRESS. */
+int loopback_address_own(const struct ndk_device *device, struct ndk_address *local);
+/* NDK_SUCCESS, NDK_CONNECTION_REFUSED, NDK_HOST_UNREACHABLE, NDK_NETWORK_UNREACHABLE. */
+int loopback_route(const struct ndk_device *device, const struct ndk_address *remote);
+
 /* NDK-144: an endpoint; its references are what the documents count. */
 struct loopback_port {
 	LIST_ENTRY entry;

@@ -14,13 +14,9 @@
  *
  * Implements NDK-71..74c, 135..147; DEF-103..106, DEF-109, DEF-111, DEF-114, DEF-117.
  *
- * Chosen: an address that no RNIC of the machine has: STATUS_HOST_UNREACHABLE inside the prefix of
- * one's own, STATUS_NETWORK_UNREACHABLE outside. A handshake may take 30 s, each side then gets
- * STATUS_IO_TIMEOUT. Connecting an RNIC with itself is refused without the adapter flag
- * LOOPBACK_CONNECTIONS.
+ * Chosen: a handshake may take 30 s, each side then gets STATUS_IO_TIMEOUT.
  */
 #include "ndk/loopback.h"
-#include "ndk/ndk.h"
 #include "rtl/rtl.h"
 
 uint32_t ndk_handshake_ms = 30000;
@@ -140,46 +136,6 @@ static VOID NTAPI on_timer(PKDPC dpc, PVOID context, PVOID argument1, PVOID argu
 
 /* ---- Connect ---- */
 
-/* The device's address that an unspecified one stands for (DEF-105). */
-static int resolve_local(const struct ndk_device *device, struct ndk_address *local)
-{
-	if (!ndk_address_is_any(local))
-		return NDK_SUCCESS;
-	for (uint32_t i = 0; i < device->address_count; i++) {
-		if (device->addresses[i].family != local->family)
-			continue;
-		memcpy(local->bytes, device->addresses[i].bytes, local->family == AF_INET ? 4 : 16);
-		return NDK_SUCCESS;
-	}
-	return NDK_INVALID_ADDRESS;
-}
-
-static bool in_prefix(const struct ndk_device_address *own, const struct ndk_address *address)
-{
-	if (own->family != address->family)
-		return false;
-	for (unsigned bit = 0; bit < own->prefix; bit++) {
-		if ((own->bytes[bit / 8] ^ address->bytes[bit / 8]) & 0x80 >> bit % 8)
-			return false;
-	}
-	return true;
-}
-
-static int check_route(const struct ndk_device *device, const struct ndk_address *remote)
-{
-	const struct ndk_device *other = ndk_device_of_address(remote->family, remote->bytes);
-	if (other && other->provider == device->provider) {
-		bool refuse = other == device && !(device->limits.flags &
-						   NDK_ADAPTER_FLAG_LOOPBACK_CONNECTIONS_SUPPORTED);
-		return refuse ? NDK_CONNECTION_REFUSED : NDK_SUCCESS;
-	}
-	for (uint32_t i = 0; i < device->address_count; i++) {
-		if (in_prefix(&device->addresses[i], remote))
-			return NDK_HOST_UNREACHABLE;
-	}
-	return NDK_NETWORK_UNREACHABLE;
-}
-
 static bool same(const struct ndk_address *a, const struct ndk_address *b)
 {
 	return a->port == b->port && ndk_address_same_host(a, b);
@@ -235,7 +191,7 @@ static int bind_local(struct ndk_connector *connector, const struct ndk_connect_
 		loopback_port_get(port);
 	} else {
 		const struct ndk_device *device = connector->object.adapter->device;
-		int status = resolve_local(device, local);
+		int status = loopback_address_own(device, local);
 		if (status == NDK_SUCCESS)
 			status = loopback_port_open(device, local, &port);
 		if (status != NDK_SUCCESS)
@@ -305,7 +261,7 @@ static int op_connect(struct ndk_connector *connector, const struct ndk_connect_
 	if (status != NDK_SUCCESS)
 		return status;
 	ndk_connector_bound(connector, &local);
-	status = check_route(connector->object.adapter->device, &p->remote);
+	status = loopback_route(connector->object.adapter->device, &p->remote);
 	if (status == NDK_SUCCESS)
 		status = connect_link(connector, &local, p);
 	if (status != NDK_PENDING)

@@ -9,6 +9,10 @@
  *
  * Contexts and locks: IRQL <= DISPATCH_LEVEL; `table_lock` protects the table, the references and
  * who listens.
+ *
+ * Chosen: an address that no RNIC of the machine has: STATUS_HOST_UNREACHABLE inside the prefix of
+ * one's own, STATUS_NETWORK_UNREACHABLE outside. Connecting an RNIC with itself is refused without
+ * the adapter flag LOOPBACK_CONNECTIONS.
  */
 #include "ndk/loopback.h"
 #include "ndk/ndk.h"
@@ -21,6 +25,49 @@
 static struct ke_lock table_lock;
 static LIST_ENTRY buckets[BUCKETS];
 static uint32_t next_port;
+
+/* ---- Addresses ---- */
+
+int loopback_address_own(const struct ndk_device *device, struct ndk_address *local)
+{
+	if (!ndk_address_is_any(local))
+		return NDK_SUCCESS;
+	for (uint32_t i = 0; i < device->address_count; i++) {
+		if (device->addresses[i].family != local->family)
+			continue;
+		memcpy(local->bytes, device->addresses[i].bytes, local->family == AF_INET ? 4 : 16);
+		return NDK_SUCCESS;
+	}
+	return NDK_INVALID_ADDRESS;
+}
+
+static bool in_prefix(const struct ndk_device_address *own, const struct ndk_address *address)
+{
+	if (own->family != address->family)
+		return false;
+	for (unsigned bit = 0; bit < own->prefix; bit++) {
+		if ((own->bytes[bit / 8] ^ address->bytes[bit / 8]) & 0x80 >> bit % 8)
+			return false;
+	}
+	return true;
+}
+
+int loopback_route(const struct ndk_device *device, const struct ndk_address *remote)
+{
+	const struct ndk_device *other = ndk_device_of_address(remote->family, remote->bytes);
+	if (other && other->provider == device->provider) {
+		bool refuse = other == device && !(device->limits.flags &
+						   NDK_ADAPTER_FLAG_LOOPBACK_CONNECTIONS_SUPPORTED);
+		return refuse ? NDK_CONNECTION_REFUSED : NDK_SUCCESS;
+	}
+	for (uint32_t i = 0; i < device->address_count; i++) {
+		if (in_prefix(&device->addresses[i], remote))
+			return NDK_HOST_UNREACHABLE;
+	}
+	return NDK_NETWORK_UNREACHABLE;
+}
+
+/* ---- Ports ---- */
 
 static uint32_t hash(const struct ndk_address *address)
 {
