@@ -131,9 +131,11 @@ static void extended(struct io *io)
 	CLOSE(door.listener->Dispatch->NdkCloseListener, door.listener);
 }
 
-static BOOLEAN pair(struct io *io, NDK_FN_DISCONNECT_EVENT_CALLBACK *event)
+/* Two ends in the middle of the handshake: NdkConnect has succeeded, NdkAccept pends. */
+static BOOLEAN half(struct io *io, NDK_FN_DISCONNECT_EVENT_CALLBACK *event,
+		    NDK_FN_REQUEST_COMPLETION *accepted, struct call *accept)
 {
-	struct call call, accept;
+	struct call call;
 	LARGE_INTEGER limit = check_ms(10000);
 	if (!io_end_make(&io->x, io->a.adapter, &plain) ||
 	    !io_end_make(&io->y, io->b.adapter, &plain) || !door_open(&io->door, &io->b, 0))
@@ -142,12 +144,19 @@ static BOOLEAN pair(struct io *io, NDK_FN_DISCONNECT_EVENT_CALLBACK *event)
 		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
 	call_begin(&call);
 	connect(&io->x, &io->a, &io->door.address, call_requested, &call);
-	KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit);
+	if (KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit))
+		return FALSE;
 	NDK_CONNECTOR *y = io->y.e.connector = io->door.connector;
-	call_begin(&accept);
-	y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, event, &io->y, call_requested,
-			       &accept);
-	call_end(&call, STATUS_PENDING);
+	call_begin(accept);
+	y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, event, &io->y, accepted, accept);
+	return NT_SUCCESS(call_end(&call, STATUS_PENDING));
+}
+
+static BOOLEAN pair(struct io *io, NDK_FN_DISCONNECT_EVENT_CALLBACK *event)
+{
+	struct call accept;
+	if (!half(io, event, call_requested, &accept))
+		return FALSE;
 	NTSTATUS status = WAIT(io->x.e.connector->Dispatch->NdkCompleteConnect, io->x.e.connector,
 			       NULL, NULL);
 	return NT_SUCCESS(status) && NT_SUCCESS(call_end(&accept, STATUS_PENDING));
@@ -186,23 +195,11 @@ static VOID NTAPI told_of_end(PVOID context)
 
 static void event_order(struct io *io)
 {
-	struct call call, accept;
-	LARGE_INTEGER limit = check_ms(10000);
+	struct call accept;
 	for (unsigned round = 0; round < 4; round++) { /* at both levels */
 		accept_returns = told = 0;
-		if (!io_end_make(&io->x, io->a.adapter, &plain) ||
-		    !io_end_make(&io->y, io->b.adapter, &plain) || !door_open(&io->door, &io->b, 0))
+		if (!half(io, told_of_end, slow_accept, &accept))
 			break;
-		io->x.e.connector = MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector,
-					 io->a.adapter);
-		call_begin(&call);
-		connect(&io->x, &io->a, &io->door.address, call_requested, &call);
-		KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit);
-		NDK_CONNECTOR *y = io->y.e.connector = io->door.connector;
-		call_begin(&accept);
-		y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, told_of_end, NULL, slow_accept,
-				       &accept);
-		call_end(&call, STATUS_PENDING);
 		WAIT(io->x.e.connector->Dispatch->NdkCompleteConnect, io->x.e.connector, NULL,
 		     NULL);
 		WAIT(io->x.e.connector->Dispatch->NdkDisconnect, io->x.e.connector);
@@ -262,21 +259,9 @@ static void antecedents_first(struct io *io)
 static void queue_pair_closes(struct io *io)
 {
 	struct closing qp;
-	struct call call, accept;
-	LARGE_INTEGER limit = check_ms(10000);
-	CHECK(io_end_make(&io->x, io->a.adapter, &plain) &&
-		      io_end_make(&io->y, io->b.adapter, &plain) && door_open(&io->door, &io->b, 0),
-	      "NDK-136 two ends");
-	NDK_CONNECTOR *x = io->x.e.connector =
-		MAKE(NDK_CONNECTOR, io->a.adapter->Dispatch->NdkCreateConnector, io->a.adapter);
-	call_begin(&call);
-	connect(&io->x, &io->a, &io->door.address, call_requested, &call);
-	KeWaitForSingleObject(&io->door.rung, Executive, KernelMode, FALSE, &limit);
-	NDK_CONNECTOR *y = io->y.e.connector = io->door.connector;
-	call_begin(&accept);
-	y->Dispatch->NdkAccept(y, io->y.e.qp, 1, 1, NULL, 0, io_gone, &io->y, call_requested,
-			       &accept);
-	CHECK(NT_SUCCESS(call_end(&call, STATUS_PENDING)), "NDK-136 the peer accepts");
+	struct call accept;
+	CHECK(half(io, io_gone, call_requested, &accept), "NDK-136 the peer accepts");
+	NDK_CONNECTOR *x = io->x.e.connector;
 	begin(&qp, io->x.e.qp->Dispatch->NdkCloseQp, &io->x.e.qp->Header);
 	WAIT(x->Dispatch->NdkCompleteConnect, x, io_gone, &io->x);
 	CHECK(!NT_SUCCESS(call_end(&accept, STATUS_PENDING)) || SOON(io->y.gone == 1),
