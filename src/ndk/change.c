@@ -119,6 +119,7 @@ static NTSTATUS bind_now(struct ndk_change *change, struct ndk_mw *mw, struct nd
 		part.pages = mr->region->pages + at / NDK_PAGE_SIZE;
 		part.offset = at % NDK_PAGE_SIZE;
 	}
+	change->run.base = part.base ? part.base : part.pages[0] + part.offset;
 	mw->mr = mr;
 	mw->region = change->region;
 	change->region = NULL;
@@ -296,6 +297,11 @@ void ndk_change_drop(struct ndk_change *change)
 const struct ndk_memory *ndk_change_memory(const struct ndk_change *change)
 {
 	return change->kind == NDK_CHANGE_INVALIDATE ? NULL : &change->memory;
+}
+
+char *ndk_change_base(const struct ndk_change *change)
+{
+	return change->run.base;
 }
 
 void *ndk_change_object(const struct ndk_change *change)

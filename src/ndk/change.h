@@ -22,7 +22,7 @@ struct ndk_change {
 	uint64_t generation;       /* FAST_REGISTER: the registration that it has made */
 	struct ndk_region *region; /* BIND: the window's slot and token, until it is applied */
 	struct ndk_memory memory;
-	struct ndk_run run;
+	struct ndk_run run;         /* of a bind that was applied: its base */
 	struct ndk_backing backing; /* FAST_REGISTER: owns its pages until it is applied */
 	bool fails;
 };

@@ -388,3 +388,4 @@ void ndk_change_fail(struct ndk_change *change);
  * the object. */
 const struct ndk_memory *ndk_change_memory(const struct ndk_change *change);
 void *ndk_change_object(const struct ndk_change *change);
+char *ndk_change_base(const struct ndk_change *change);

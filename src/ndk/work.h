@@ -118,8 +118,10 @@ int ndk_change_apply_early(struct ndk_change *change);
  * the MR or MW. */
 const struct ndk_memory *ndk_change_memory(const struct ndk_change *change);
 void *ndk_change_object(const struct ndk_change *change);
-/* The MR whose memory a window gets (no runs then); else the object. */
+/* Before it is applied: the MR whose memory a window gets (no runs then); else the object. */
 void *ndk_change_region(const struct ndk_change *change);
+/* A bind that was applied: where the window's memory begins. */
+char *ndk_change_base(const struct ndk_change *change);
 
 /* ---- Receives ---- */
 

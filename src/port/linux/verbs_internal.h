@@ -144,7 +144,7 @@ struct verbs_memory {
 	void *object;
 	struct verbs_pd *pd;
 	struct verbs_region *region;
-	char *base; /* what is, or is to be, registered; of a window: of its region */
+	char *base; /* NdkRegisterMr: what is, or is to be, registered */
 	uint64_t start, length;
 	uint32_t rights;
 	uint32_t token; /* of a window that was just made */

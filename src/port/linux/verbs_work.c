@@ -96,19 +96,16 @@ static int resolve_change(struct verbs_node *node, struct ndk_work *work)
 		struct verbs_memory *from = ndk_private(ndk_change_region(change));
 		if (from != object)
 			node->parent = from->region;
-		if (memory->run_count) {
-			from->base = verbs_contiguous(memory);
-			from->start = memory->start;
-		}
-		if (!from->base)
-			return NDK_INSUFFICIENT_RESOURCES;
-		node->base = from->base + (memory->start - from->start);
+		node->base = verbs_contiguous(memory);
 		node->start = memory->start;
 		node->length = memory->length;
 		node->rights = memory->rights;
 		node->remote_token = memory->remote_token;
 	}
-	return ndk_change_apply_early(change);
+	int status = ndk_change_apply_early(change);
+	if (status == NDK_SUCCESS && memory && !node->base)
+		node->base = ndk_change_base(change);
+	return status;
 }
 
 static int post(struct ndk_qp *object, struct ndk_work *work)
