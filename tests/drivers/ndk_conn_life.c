@@ -301,15 +301,31 @@ static void listener_closes(struct io *io)
 /* ---- A CQ closed in a storm of notifications (NDK-82) ---- */
 
 static volatile LONG late, over;
+static KSPIN_LOCK arming; /* protects: the queue is used no more once `closing` is set */
+static BOOLEAN closing;
 
+/* Still runs when its queue's close begins, but does not use it any more. */
 static void arm_again(struct io_watch *watch)
 {
+	KIRQL old;
+	NDK_RESULT results[8];
+	KeAcquireSpinLock(&arming, &old);
+	while (!closing && watch->cq->Dispatch->NdkGetCqResults(watch->cq, results, 8))
+		;
+	if (!closing)
+		watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+	KeReleaseSpinLock(&arming, old);
+	KeStallExecutionProcessor(20);
 	if (over)
 		InterlockedIncrement(&late);
-	NDK_RESULT results[8];
-	while (watch->cq->Dispatch->NdkGetCqResults(watch->cq, results, 8))
-		;
-	watch->cq->Dispatch->NdkArmCq(watch->cq, NDK_CQ_NOTIFY_ANY);
+}
+
+static void stop_arming(void)
+{
+	KIRQL old;
+	KeAcquireSpinLock(&arming, &old);
+	closing = TRUE;
+	KeReleaseSpinLock(&arming, old);
 }
 
 static void storm(struct io *io)
@@ -318,6 +334,7 @@ static void storm(struct io *io)
 		if (!io_pair(io, &plain, 4096))
 			break;
 		over = 0;
+		closing = FALSE;
 		io->x.initiator.hook = arm_again;
 		io->x.e.cq->Dispatch->NdkArmCq(io->x.e.cq, NDK_CQ_NOTIFY_ANY);
 		for (unsigned i = 0; i < 20; i++)
@@ -327,7 +344,7 @@ static void storm(struct io *io)
 		memory_close(&io->my);
 		CLOSE(io->x.e.connector->Dispatch->NdkCloseConnector, io->x.e.connector);
 		CLOSE(io->x.e.qp->Dispatch->NdkCloseQp, io->x.e.qp);
-		/* Not serialised with a drain in a callback that runs, but a close need not be. */
+		stop_arming();
 		CLOSE(io->x.e.cq->Dispatch->NdkCloseCq, io->x.e.cq);
 		over = 1;
 		io_unpair(io);
