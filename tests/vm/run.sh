@@ -8,25 +8,15 @@ set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 2
 vm=build/vm
 mkdir -p $vm/files
+. tests/verdict.sh
 fail() { echo "FAIL $*"; echo '0 passed, 1 failed'; exit 1; }
 exec 9>$vm/lock
 flock -w 900 9 || fail 'guest: another one is running (build/vm/lock)'
 
 tests=(device rping ketch no_device speed rping_client rping_server ib_{write,read,send}_bw_{client,server} ib_{write,read}_bw_revoked dereg pingpong changes)
-patterns=("$@")
 files=(build/ketch=/tests/ketch tests/vm/guest.sh=/tests/run)
 : >$vm/list
 
-wanted() {
-	local pattern
-	[ ${#patterns[@]} != 0 ] || return 0
-	for pattern in "${patterns[@]}"; do
-		# shellcheck disable=SC2254
-		case $1 in $pattern) return 0 ;; esac
-	done
-	return 1
-}
-trim() { local t=$1; t=${t#"${t%%[![:space:]]*}"}; printf '%s' "${t%"${t##*[![:space:]]}"}"; }
 program() { # a program of the host for the guest: NAME SOURCE LIBRARY...
 	local out=$vm/files/$1
 	[ "$out" -nt "$2" ] || cc -O2 -Wall -Wextra -Wshadow -o "$out" "$2" "${@:3}" || fail "$1: does not compile"
@@ -82,15 +72,15 @@ driver ndk_dereg.sys examples/ndk_dereg.c
 driver ndk_pingpong.sys examples/ndk_pingpong.c
 for case in 0 1 2 3; do driver changes$case.sys tests/verbs/memory.c -DCASE=$case; done
 for name in "${tests[@]}"; do
-	if wanted "$name"; then echo "$name" >>$vm/list; fi
+	if wanted "$name" "$@"; then echo "$name" >>$vm/list; fi
 done
 while IFS='|' read -r name drivers options actions expected; do
 	name=$(trim "$name")
-	[[ $name == ndk-* ]] && wanted "$name" || continue
+	[[ $name == ndk-* ]] && wanted "$name" "$@" || continue
 	add_case "$name" "$(trim "$drivers")" "$(trim "$options")" "$(trim "$actions")" "$(trim "$expected")"
 done <tests/drivers/cases.txt
-wanted peer && two=1 || two=0
-[ -s $vm/list ] || [ $two = 1 ] || fail "no test has a name like ${patterns[*]}"
+wanted peer "$@" && two=1 || two=0
+[ -s $vm/list ] || [ $two = 1 ] || fail "no test has a name like $*"
 echo peer_client >$vm/list1
 echo peer_server >$vm/list2
 files+=($vm/list=/tests/list $vm/list1=/tests/list1 $vm/list2=/tests/list2)
@@ -124,5 +114,4 @@ sed -nE 's/^(verbs_baseline|ndk_speed): (.*) ([0-9]+) ns$/\1|\2|\3/p' $log | sor
 			if (raw) printf "%s: %.1f us, libibverbs %.1f us, ratio %.2f (to reach: 1.5)\n", w, ndk, raw, ndk / raw
 		}
 	}'
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish
