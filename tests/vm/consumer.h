@@ -378,3 +378,22 @@ CHECK_HELPER BOOLEAN pair_make(struct end ends[2], struct door *door, struct con
 	DbgPrint("FAIL connect 0x%08x, accept 0x%08x\n", peer.status, status);
 	return FALSE;
 }
+
+/* A driver that calls run(consumer) in DriverEntry, with one adapter open. */
+#define CONSUMER_DRIVER(run)                                                                       \
+	static VOID NTAPI unload(PDRIVER_OBJECT driver)                                            \
+	{                                                                                          \
+		UNREFERENCED_PARAMETER(driver);                                                    \
+	}                                                                                          \
+	NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)                    \
+	{                                                                                          \
+		static struct consumer consumer;                                                   \
+		UNREFERENCED_PARAMETER(path);                                                      \
+		driver->DriverUnload = unload;                                                     \
+		BOOLEAN is_open = consumer_open(&consumer, AF_INET);                               \
+		CHECK(is_open, "DEF-60 an adapter is open");                                       \
+		if (is_open)                                                                       \
+			run(&consumer);                                                            \
+		consumer_close(&consumer);                                                         \
+		return check_result();                                                             \
+	}

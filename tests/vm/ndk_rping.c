@@ -132,18 +132,4 @@ static void ping(struct consumer *consumer)
 		door_close(&door);
 }
 
-static VOID NTAPI unload(PDRIVER_OBJECT driver)
-{
-	UNREFERENCED_PARAMETER(driver);
-}
-
-NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
-{
-	static struct consumer consumer;
-	UNREFERENCED_PARAMETER(path);
-	driver->DriverUnload = unload;
-	if (consumer_open(&consumer, AF_INET))
-		ping(&consumer);
-	consumer_close(&consumer);
-	return check_result();
-}
+CONSUMER_DRIVER(ping)

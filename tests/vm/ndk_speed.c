@@ -121,28 +121,20 @@ static void late_receive(struct end ends[2])
 	memory_close(&m[1]);
 }
 
-static VOID NTAPI unload(PDRIVER_OBJECT driver)
+static void measure(struct consumer *consumer)
 {
-	UNREFERENCED_PARAMETER(driver);
-}
-
-NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
-{
-	static struct consumer consumer;
 	static struct end ends[2];
 	static struct door door;
-	UNREFERENCED_PARAMETER(path);
-	driver->DriverUnload = unload;
-	if (consumer_open(&consumer, AF_INET) && pair_make(ends, &door, &consumer)) {
-		registrations(&ends[0]);
-		writes(ends);
-		late_receive(ends);
-		end_close(&ends[0]);
-		end_close(&ends[1]);
-		door_close(&door);
-	} else {
-		CHECK(FALSE, "NDK-136 two ends of one adapter");
-	}
-	consumer_close(&consumer);
-	return check_result();
+	BOOLEAN good = pair_make(ends, &door, consumer);
+	CHECK(good, "NDK-136 two ends of one adapter");
+	if (!good)
+		return;
+	registrations(&ends[0]);
+	writes(ends);
+	late_receive(ends);
+	end_close(&ends[0]);
+	end_close(&ends[1]);
+	door_close(&door);
 }
+
+CONSUMER_DRIVER(measure)
