@@ -107,35 +107,20 @@ static bool matches_page(struct search *search, uint64_t address, const char *wh
 	return false;
 }
 
-static bool matches_sges(struct search *search, const struct ndk_sge *sge, uint32_t count,
-			 const char *what)
+static bool matches(const struct ndk_posted *posted, void *context)
 {
-	for (uint32_t i = 0; i < count; i++) {
+	struct search *search = context;
+	const struct ndk_sge *sge = posted->sge;
+	if (posted->work && posted->work->operation == NDK_FAST_REGISTER)
+		return matches_page(search, posted->work->remote_address, posted->what);
+	for (uint32_t i = 0; i < posted->sge_count; i++) {
 		if (sge[i].token != search->adapter->privileged_token || !sge[i].length)
 			continue;
-		if (matches_page(search, sge[i].address, what) ||
-		    matches_page(search, sge[i].address + sge[i].length - 1, what))
+		if (matches_page(search, sge[i].address, posted->what) ||
+		    matches_page(search, sge[i].address + sge[i].length - 1, posted->what))
 			return true;
 	}
 	return false;
-}
-
-static bool matches_work(const struct ndk_work *work, void *context)
-{
-	struct search *search = context;
-	if (work->operation == NDK_FAST_REGISTER)
-		return matches_page(search, work->remote_address, "NdkFastRegister of");
-	if (work->flags & NDK_WORK_INLINE)
-		return false;
-	return matches_sges(search, work->sge, work->sge_count,
-			    work->operation == NDK_SEND   ? "NdkSend of"
-			    : work->operation == NDK_READ ? "NdkRead of"
-							  : "NdkWrite of");
-}
-
-static bool matches_receive(const struct ndk_receive *receive, void *context)
-{
-	return matches_sges(context, receive->sge, receive->sge_count, "a receive of");
 }
 
 static bool matches_region(struct search *search, struct ndk_mr *mr)
@@ -174,15 +159,9 @@ static void look(struct search *search, struct ndk_object *object, uint64_t call
 	static const char function[] = "NdkReleaseLAM";
 	bool used = false;
 	switch (object->class->type) {
-	case NdkObjectTypeQp: {
-		struct ndk_qp *qp = (struct ndk_qp *)object;
-		used = ndk_works_find(qp, matches_work, search) ||
-		       (!qp->srq && ndk_receives_find(&qp->receives, matches_receive, search));
-		break;
-	}
+	case NdkObjectTypeQp:
 	case NdkObjectTypeSrq:
-		used = ndk_receives_find(&((struct ndk_srq *)object)->receives, matches_receive,
-					 search);
+		used = ndk_posted_find(object, matches, search);
 		break;
 	case NdkObjectTypeMr:
 		if (matches_region(search, (struct ndk_mr *)object) &&

@@ -28,34 +28,19 @@ struct search {
 };
 
 /* True ends the search. */
-static bool names(struct search *search, const struct ndk_sge *sge, uint32_t count,
-		  const char *what)
+static bool names(const struct ndk_posted *posted, void *context)
 {
+	struct search *search = context;
 	if (!search->left)
 		return true;
 	search->left--;
-	for (uint32_t i = 0; i < count; i++) {
-		if (sge[i].token == search->token && sge[i].length) {
-			search->what = what;
+	for (uint32_t i = 0; i < posted->sge_count; i++) {
+		if (posted->sge[i].token == search->token && posted->sge[i].length) {
+			search->what = posted->what;
 			return true;
 		}
 	}
 	return false;
-}
-
-static bool names_work(const struct ndk_work *work, void *search)
-{
-	if (work->flags & NDK_WORK_INLINE)
-		return false;
-	return names(search, work->sge, work->sge_count,
-		     work->operation == NDK_SEND   ? "NdkSend of"
-		     : work->operation == NDK_READ ? "NdkRead of"
-						   : "NdkWrite of");
-}
-
-static bool names_receive(const struct ndk_receive *receive, void *search)
-{
-	return names(search, receive->sge, receive->sge_count, "a receive of");
 }
 
 /* A glance, without the queue's locks: most have nothing posted that waits. */
@@ -95,23 +80,12 @@ static struct ndk_object *next_queue(struct search *search, struct ndk_pd *pd,
 	return found;
 }
 
-static void look(struct search *search, struct ndk_object *object)
-{
-	if (object->class->type == NdkObjectTypeSrq) {
-		ndk_receives_find(&((struct ndk_srq *)object)->receives, names_receive, search);
-		return;
-	}
-	struct ndk_qp *qp = (struct ndk_qp *)object;
-	if (!ndk_works_find(qp, names_work, search) && !qp->srq)
-		ndk_receives_find(&qp->receives, names_receive, search);
-}
-
 bool ndk_mr_posted(struct ndk_mr *mr, char *text, size_t size)
 {
 	struct search search = {ndk_mr_local_token(mr), MOST, MOST_QUEUES, NULL};
 	struct ndk_object *object = NULL;
 	while (search.left && !search.what && (object = next_queue(&search, mr->pd, object))) {
-		look(&search, object);
+		ndk_posted_find(object, names, &search);
 		if (search.what)
 			rtl_print(text, size, "%s the %s %p, which has not completed, names",
 				  search.what, object->class->name, object);

@@ -77,9 +77,18 @@ NTSTATUS ndk_receive_pool_resize(struct ndk_receive_pool *pool, uint32_t depth);
 NTSTATUS ndk_receive_get(struct ndk_receive_pool *pool, PVOID context, const NDK_SGE *sge,
 			 ULONG count, struct ndk_receive **receive);
 void ndk_receive_put(struct ndk_receive_pool *pool, struct ndk_receive *receive);
+
+/* A request that has not completed, to be looked at. */
+struct ndk_posted {
+	const struct ndk_work *work; /* 0: a receive */
+	const struct ndk_sge *sge;
+	uint32_t sge_count;
+	const char *what; /* "NdkSend of", for messages */
+};
+typedef bool ndk_posted_match(const struct ndk_posted *posted, void *context);
+
 /* Is there one among those that are out? The pool's lock is held meanwhile. */
-bool ndk_receives_find(struct ndk_receive_pool *pool,
-		       bool (*matches)(const struct ndk_receive *, void *), void *context);
+bool ndk_receives_find(struct ndk_receive_pool *pool, ndk_posted_match *matches, void *context);
 
 /* ---- Queue pair: qp.c, work.c, post.c ---- */
 
@@ -120,9 +129,9 @@ struct ndk_qp {
 NDK_FN_FLUSH ndk_qp_flush;
 /* The copies' memory: work.c. */
 NTSTATUS ndk_works_create(struct ndk_qp *qp);
-/* Is there one among the copies that are out? The QP's work_lock is held meanwhile. */
-bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, void *),
-		    void *context);
+/* Is there one on this QP, or SRQ, that matches? The queue's lock is held meanwhile. Data that were
+ * posted inline are out of their SGEs: such requests are passed over. */
+bool ndk_posted_find(struct ndk_object *queue, ndk_posted_match *matches, void *context);
 
 /* To `state`, if that is later than what it is in. True: it changed. */
 bool ndk_qp_advance(struct ndk_qp *qp, enum ndk_qp_state state);

@@ -124,8 +124,7 @@ void ndk_receive_put(struct ndk_receive_pool *pool, struct ndk_receive *receive)
 	ke_lock_lower(&pool->lock, old);
 }
 
-bool ndk_receives_find(struct ndk_receive_pool *pool,
-		       bool (*matches)(const struct ndk_receive *, void *), void *context)
+bool ndk_receives_find(struct ndk_receive_pool *pool, ndk_posted_match *matches, void *context)
 {
 	bool found = false;
 	size_t size = slot_size(pool);
@@ -138,7 +137,10 @@ bool ndk_receives_find(struct ndk_receive_pool *pool,
 			const struct ndk_receive *receive = (const struct ndk_receive *)slot;
 			if (!atomic_load_explicit(&receive->posted, memory_order_acquire))
 				continue;
-			found = matches(receive, context);
+			found = matches(&(struct ndk_posted){.sge = receive->sge,
+							     .sge_count = receive->sge_count,
+							     .what = "a receive of"},
+					context);
 			left = found ? 0 : left - 1;
 		}
 	}

@@ -101,9 +101,12 @@ static void release(struct ndk_work *copy)
 	ke_lock_lower(&qp->work_lock, old);
 }
 
-bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, void *),
-		    void *context)
+static bool works_find(struct ndk_qp *qp, ndk_posted_match *matches, void *context)
 {
+	static const char *const names[] = {
+		[NDK_SEND] = "NdkSend of",   [NDK_READ] = "NdkRead of",
+		[NDK_WRITE] = "NdkWrite of", [NDK_FAST_REGISTER] = "NdkFastRegister of",
+		[NDK_BIND] = "NdkBind of",   [NDK_INVALIDATE] = "NdkInvalidate of"};
 	bool found = false;
 	KIRQL old = ke_lock_raise(&qp->work_lock);
 	uint32_t left = qp->captured; /* all but those that are just being filled */
@@ -112,11 +115,26 @@ bool ndk_works_find(struct ndk_qp *qp, bool (*matches)(const struct ndk_work *, 
 		/* Acquires what ndk_work_capture filled in. */
 		if (!atomic_load_explicit(&slot->out, memory_order_acquire))
 			continue;
-		found = matches(&slot->work, context);
 		left--;
+		const struct ndk_work *work = &slot->work;
+		if (!(work->flags & NDK_WORK_INLINE))
+			found = matches(&(struct ndk_posted){.work = work,
+							     .sge = work->sge,
+							     .sge_count = work->sge_count,
+							     .what = names[work->operation]},
+					context);
 	}
 	ke_lock_lower(&qp->work_lock, old);
 	return found;
+}
+
+bool ndk_posted_find(struct ndk_object *queue, ndk_posted_match *matches, void *context)
+{
+	struct ndk_qp *qp = (struct ndk_qp *)queue;
+	if (queue->class->type == NdkObjectTypeSrq)
+		return ndk_receives_find(&((struct ndk_srq *)queue)->receives, matches, context);
+	return works_find(qp, matches, context) ||
+	       (!qp->srq && ndk_receives_find(&qp->receives, matches, context));
 }
 
 void ndk_work_complete(struct ndk_work *work, int status, uint32_t provider_error)
