@@ -65,3 +65,19 @@ bool ndk_address_same_host(const struct ndk_address *a, const struct ndk_address
 {
 	return a->family == b->family && !memcmp(a->bytes, b->bytes, sizeof a->bytes);
 }
+
+bool ndk_address_same(const struct ndk_address *a, const struct ndk_address *b)
+{
+	return a->port == b->port && ndk_address_same_host(a, b);
+}
+
+bool ndk_address_in_network(const struct ndk_device_address *own, const struct ndk_address *address)
+{
+	if (own->family != address->family)
+		return false;
+	for (unsigned bit = 0; bit < own->prefix; bit++) {
+		if ((own->bytes[bit / 8] ^ address->bytes[bit / 8]) & 0x80 >> bit % 8)
+			return false;
+	}
+	return true;
+}

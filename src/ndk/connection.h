@@ -27,9 +27,6 @@ static inline NTSTATUS ndk_request_settle(struct ndk_request *request, NTSTATUS 
 NTSTATUS ndk_address_parse(const SOCKADDR *from, ULONG length, struct ndk_address *to);
 /* NDK-70: *length gets what is needed. STATUS_SUCCESS, STATUS_BUFFER_TOO_SMALL. */
 NTSTATUS ndk_address_store(const struct ndk_address *from, SOCKADDR *to, ULONG *length);
-bool ndk_address_is_any(const struct ndk_address *address);
-/* Without the port. */
-bool ndk_address_same_host(const struct ndk_address *a, const struct ndk_address *b);
 
 /* ---- Connector: connector.c, connector_event.c, connect.c ---- */
 

@@ -136,11 +136,6 @@ static VOID NTAPI on_timer(PKDPC dpc, PVOID context, PVOID argument1, PVOID argu
 
 /* ---- Connect ---- */
 
-static bool same(const struct ndk_address *a, const struct ndk_address *b)
-{
-	return a->port == b->port && ndk_address_same_host(a, b);
-}
-
 /* NDK-145: the same four numbers twice. Enters the link in the list of all. */
 static int publish(struct loopback_link *link)
 {
@@ -148,8 +143,8 @@ static int publish(struct loopback_link *link)
 	KIRQL old = ke_lock_raise(&links_lock);
 	for (LIST_ENTRY *e = links.Flink; e != &links; e = e->Flink) {
 		struct loopback_link *other = CONTAINING_RECORD(e, struct loopback_link, entry);
-		if (other->state != LOOPBACK_ENDED && same(&other->from, &link->from) &&
-		    same(&other->to, &link->to))
+		if (other->state != LOOPBACK_ENDED && ndk_address_same(&other->from, &link->from) &&
+		    ndk_address_same(&other->to, &link->to))
 			status = NDK_ADDRESS_ALREADY_EXISTS;
 	}
 	if (status == NDK_SUCCESS)

@@ -41,17 +41,6 @@ int loopback_address_own(const struct ndk_device *device, struct ndk_address *lo
 	return NDK_INVALID_ADDRESS;
 }
 
-static bool in_prefix(const struct ndk_device_address *own, const struct ndk_address *address)
-{
-	if (own->family != address->family)
-		return false;
-	for (unsigned bit = 0; bit < own->prefix; bit++) {
-		if ((own->bytes[bit / 8] ^ address->bytes[bit / 8]) & 0x80 >> bit % 8)
-			return false;
-	}
-	return true;
-}
-
 int loopback_route(const struct ndk_device *device, const struct ndk_address *remote)
 {
 	const struct ndk_device *other = ndk_device_of_address(remote->family, remote->bytes);
@@ -61,7 +50,7 @@ int loopback_route(const struct ndk_device *device, const struct ndk_address *re
 		return refuse ? NDK_CONNECTION_REFUSED : NDK_SUCCESS;
 	}
 	for (uint32_t i = 0; i < device->address_count; i++) {
-		if (in_prefix(&device->addresses[i], remote))
+		if (ndk_address_in_network(&device->addresses[i], remote))
 			return NDK_HOST_UNREACHABLE;
 	}
 	return NDK_NETWORK_UNREACHABLE;

@@ -35,6 +35,15 @@ struct ndk_address {
 	uint8_t bytes[16]; /* network order; IPv4: the first 4 */
 };
 
+/* address.c, pure code. */
+bool ndk_address_is_any(const struct ndk_address *address);
+/* Without the port, and with it. */
+bool ndk_address_same_host(const struct ndk_address *a, const struct ndk_address *b);
+bool ndk_address_same(const struct ndk_address *a, const struct ndk_address *b);
+/* It lies in the network of this address. */
+bool ndk_address_in_network(const struct ndk_device_address *own,
+			    const struct ndk_address *address);
+
 /* A shared endpoint. The provider reports the port it chose by ndk_endpoint_bound, before
  * ndk_created or its return. */
 struct ndk_endpoint_parameters {

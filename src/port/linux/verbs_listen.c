@@ -15,8 +15,6 @@
 
 /* ---- Addresses ---- */
 
-static const uint8_t any_address[16];
-
 void verbs_address_in(const struct ndk_address *from, struct sockaddr_storage *to)
 {
 	memset(to, 0, sizeof *to);
@@ -51,27 +49,19 @@ void verbs_address_out(const struct sockaddr *from, struct ndk_address *to)
 	}
 }
 
-static bool in_prefix(const struct ndk_device_address *own, const struct ndk_address *address)
-{
-	for (unsigned bit = 0; bit < own->prefix; bit++)
-		if ((own->bytes[bit / 8] ^ address->bytes[bit / 8]) & 0x80 >> bit % 8)
-			return false;
-	return true;
-}
-
 /* What an unspecified source stands for (DEF-105): an address of the adapter, not what the host's
  * routes would choose; one that has the peer in its network, if there is one. */
 void verbs_address_own(const struct ndk_device *device, const struct ndk_address *remote,
 		       struct ndk_address *local)
 {
 	const struct ndk_device_address *own = NULL;
-	if (memcmp(any_address, local->bytes, sizeof any_address))
+	if (!ndk_address_is_any(local))
 		return;
 	for (uint32_t i = 0; i < device->address_count; i++) {
 		const struct ndk_device_address *each = &device->addresses[i];
-		if (each->family != local->family || (own && in_prefix(own, remote)))
+		if (each->family != local->family || (own && ndk_address_in_network(own, remote)))
 			continue;
-		if (!own || in_prefix(each, remote))
+		if (!own || ndk_address_in_network(each, remote))
 			own = each;
 	}
 	if (own)
@@ -104,7 +94,7 @@ static bool is_ours(const struct ndk_device *device, const struct ndk_address *a
 		if (device->addresses[i].family == address->family &&
 		    !memcmp(device->addresses[i].bytes, address->bytes, size))
 			return true;
-	return !memcmp(any_address, address->bytes, size);
+	return ndk_address_is_any(address);
 }
 
 static int bind_to(struct rdma_cm_id *id, const struct ndk_address *address)
@@ -148,20 +138,14 @@ void verbs_id_close(struct rdma_cm_id **id)
 
 static struct verbs_connection *shared;
 
-static bool same_address(const struct ndk_address *a, const struct ndk_address *b)
-{
-	return a->family == b->family && a->port == b->port &&
-	       !memcmp(a->bytes, b->bytes, sizeof a->bytes);
-}
-
 /* Connections of a shared endpoint need different destinations; rdma_cm would not mind (NDK-145).
  */
 int verbs_shared_add(struct verbs_connection *c)
 {
 	verbs_address_out(&c->id->route.addr.src_addr, &c->local);
 	for (struct verbs_connection *other = shared; other; other = other->next)
-		if (same_address(&other->local, &c->local) &&
-		    same_address(&other->parameters.remote, &c->parameters.remote))
+		if (ndk_address_same(&other->local, &c->local) &&
+		    ndk_address_same(&other->parameters.remote, &c->parameters.remote))
 			return EISCONN;
 	c->next = shared;
 	shared = c;
